@@ -1,0 +1,85 @@
+"""Writing files so that a cut at any point leaves the old content or the new, never half."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def to_json(value: object) -> bytes:
+    """UTF-8 JSON as we write it: indented, non-ASCII as it is, a newline at the end."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` atomically and durably (temporary file, fsync, rename)."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Make `folder` with exactly these files, atomically; an older one of that name is replaced.
+
+    The new folder is complete on disk under `<name>.tmp` before any rename. `sweep` finishes or
+    undoes what a cut between the two renames leaves.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    for name, data in files.items():
+        with open(temporary / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(temporary)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+    os.replace(temporary, folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep(parent: Path) -> list[str]:
+    """Remove what an interrupted write left in `parent`; bring an old folder back if need be.
+
+    Returns:
+        The names that were removed or restored.
+    """
+    touched = []
+    for path in sorted(parent.iterdir()) if parent.is_dir() else []:
+        if path.suffix == ".old" and path.is_dir():
+            if path.with_suffix("").exists():
+                shutil.rmtree(path)
+            else:
+                os.replace(path, path.with_suffix(""))
+            touched.append(path.name)
+        elif path.suffix == ".tmp":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            touched.append(path.name)
+    return touched
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable, where the operating system lets us open a folder."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
