@@ -101,6 +101,7 @@ def save_checkpoint(
         for name, data in files.items()
     )
     if same_frame:
+        _settle(folder)
         write_file(folder / "pico.json.next", manifest)
         write_file(folder / WEIGHTS_FILE, weights)
         os.replace(folder / "pico.json.next", folder / "pico.json")
@@ -162,7 +163,10 @@ def choose_device(device: str = "auto") -> torch.device:
         raise ConfigError(
             f"device {device!r} is not on this machine. Choose one of: {', '.join(there)}."
         )
-    return torch.device(device)
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"{device!r} is no device. Use auto, cpu, cuda or mps.") from error
 
 
 # --- weights ----------------------------------------------------------------------------------
@@ -209,7 +213,7 @@ def load_weights(model: GPT, data: bytes, name: str) -> None:
                         ("also holds", stored.keys() - state.keys())):
         if names:
             raise CheckpointError(
-                f"{name}/{WEIGHTS_FILE} {kind} {sorted(names)[0]!r}; it is not a GPT-2 of the "
+                f"{name}/{WEIGHTS_FILE} {kind} {min(names)!r}; it is not a GPT-2 of the "
                 "shape in config.json."
             )
     for key, tensor in stored.items():
@@ -219,9 +223,9 @@ def load_weights(model: GPT, data: bytes, name: str) -> None:
                 f"{name}/{WEIGHTS_FILE}: {key} is {str(tensor.dtype)[6:]} "
                 f"{tuple(tensor.shape)}, expected floating point {tuple(state[key].shape)}."
             )
+        stored[key] = tensor = tensor.float().contiguous()
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name}/{WEIGHTS_FILE}: {key} holds non-finite values.")
-        stored[key] = tensor.float().contiguous()
     model.load_state_dict(stored, strict=False, assign=True)
     model.requires_grad_(True)
     model.lm_head.weight = model.transformer["wte"].weight  # assigning untied them
@@ -269,11 +273,11 @@ def _config_to_json(config: GPTConfig, specials: dict[str, int]) -> dict:
 
 def _config_from_json(data: dict) -> GPTConfig:
     """Raises ConfigError or CheckpointError for anything that is not plain GPT-2."""
+    width = data.get("n_embd", 768)
     plain = {
         "model_type": (data.get("model_type"), ("gpt2",)),
         "activation_function": (data.get("activation_function", "gelu_new"), _ACTIVATIONS),
         "layer_norm_epsilon": (data.get("layer_norm_epsilon", 1e-5), (1e-5,)),
-        "n_inner": (data.get("n_inner"), (None, 4 * data.get("n_embd", 768))),
         "scale_attn_weights": (data.get("scale_attn_weights", True), (True,)),
         "scale_attn_by_inverse_layer_idx": (
             data.get("scale_attn_by_inverse_layer_idx", False), (False,)),
@@ -287,18 +291,23 @@ def _config_from_json(data: dict) -> GPTConfig:
     config = GPTConfig(
         n_layer=data.get("n_layer", 12),
         n_head=data.get("n_head", 12),
-        n_embd=data.get("n_embd", 768),
+        n_embd=width,
         block_size=data.get("n_positions", 1024),
         vocab_size=data.get("vocab_size", 50257),
         dropout=data.get("resid_pdrop", 0.0),
     )
     config.validate()
+    if data.get("n_inner") not in (None, 4 * width):
+        raise CheckpointError(
+            f"config.json: n_inner is {data['n_inner']!r}; only {4 * width} is supported, four "
+            "times n_embd (GPT-2)."
+        )
     return config
 
 
 def _manifest(model: GPT, meta: dict, hashes: dict[str, str]) -> bytes:
-    body = {"format_version": FORMAT_VERSION, "parameters": model.num_parameters()} | meta
-    body = body | {"files": dict(sorted(hashes.items())), "sha256": ""}
+    ours = {"format_version": FORMAT_VERSION, "parameters": model.num_parameters()}
+    body = ours | meta | ours | {"files": dict(sorted(hashes.items())), "sha256": ""}
     return to_json(body | {"sha256": sha256(to_json(body))})
 
 
@@ -322,12 +331,31 @@ def read_manifest(path: Path) -> dict:
     return meta
 
 
+def _settle(folder: Path) -> None:
+    """Finish a save that was cut after its weights, before a new one overwrites `.next`."""
+    waiting, weights = folder / "pico.json.next", folder / WEIGHTS_FILE
+    if not (waiting.is_file() and weights.is_file()):
+        return
+    try:
+        matches = read_manifest(waiting)["files"].get(WEIGHTS_FILE) == sha256(_read_bytes(weights))
+    except CheckpointError:  # half a manifest belongs to nothing
+        return
+    if matches:
+        os.replace(waiting, folder / "pico.json")
+        sync_folder(folder)
+
+
 def _read_verified(folder: Path) -> tuple[dict, bytes]:
     """The manifest that matches the files ({} when foreign) and the bytes of the weights."""
+    try:
+        return _read_matching(folder)
+    except CheckpointError:  # a run may have saved between two of these reads: look once more
+        return _read_matching(folder)
+
+
+def _read_matching(folder: Path) -> tuple[dict, bytes]:
     weights = _read_bytes(folder / WEIGHTS_FILE)
     names = [n for n in ("pico.json", "pico.json.next") if (folder / n).is_file()]
-    if not names:
-        return {}, weights
     problems = []
     for name in names:
         try:
@@ -343,7 +371,9 @@ def _read_verified(folder: Path) -> tuple[dict, bytes]:
             problems.append(error)
         else:
             return meta, weights
-    raise problems[0]
+    if "pico.json" in names:
+        raise problems[0]
+    return {}, weights
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -357,7 +387,7 @@ def _read_bytes(path: Path) -> bytes:
 def _read_json(path: Path) -> dict:
     try:
         value = json.loads(_read_bytes(path).decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.parent.name}/{path.name} is not valid JSON.") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path.parent.name}/{path.name} is not a JSON object.")

@@ -117,7 +117,8 @@ class Engine:
             logits: carry the whole row of logits.
 
         Raises:
-            PromptError: no ids, an id outside the vocabulary, or a negative `max_new_tokens`.
+            PromptError: no ids, an id outside the vocabulary, or a `max_new_tokens` that is no
+                whole number from 0 up.
         """
         sampling = sampling or SamplingConfig()
         self._check(ids, max_new_tokens)
@@ -155,9 +156,10 @@ class Engine:
             choice = choose(row, sampling, dice, ids[dropped:])
             step = _make_step(choice, len(ids), dice.seed, dropped, extras.alternatives)
             if trace is not None:
-                step = dataclasses.replace(step, attention=trace.attention()[:, 0, :, -1].cpu())
+                seen = trace.attention()[:, 0, :, -1]  # (L, H, S)
+                step = dataclasses.replace(step, attention=seen.float().cpu().contiguous())
             if extras.logits:
-                step = dataclasses.replace(step, logits=row.cpu())
+                step = dataclasses.replace(step, logits=row.cpu().clone())
             yield step
             if choice.id in stop_ids:
                 return
@@ -171,7 +173,7 @@ class Engine:
             PromptError: no ids, or an id outside the vocabulary.
         """
         self._check(ids)
-        return self._forward(ids[-self.config.block_size :]).cpu()
+        return self._forward(ids[-self.config.block_size :]).cpu().clone()
 
     def attention(self, ids: Sequence[int]) -> Tensor:
         """All attention weights over `ids` (of a longer text its newest part).
@@ -196,9 +198,10 @@ class Engine:
                 f"Token ids go from 0 to {self.config.vocab_size - 1:,}; the prompt holds "
                 f"{low if low < 0 else high:,}. Encode it with this model's own tokenizer."
             )
-        if max_new_tokens < 0:
+        if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
             raise PromptError(
-                f"max_new_tokens is at least 0; {max_new_tokens} is not. Choose a larger one."
+                f"max_new_tokens is a whole number of at least 0; {max_new_tokens!r} is not. "
+                "Choose such a number."
             )
 
 

@@ -33,11 +33,13 @@ def write_file(path: Path, data: bytes) -> None:
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:
     """Make `folder` with exactly these files, atomically; an older one of that name is replaced.
 
-    The new folder is complete on disk under `<name>.tmp` before any rename. `sweep` finishes or
-    undoes what a cut between the two renames leaves.
+    The new folder is complete on disk under `.<name>.tmp` before any rename. `sweep` finishes or
+    undoes what a cut between the two renames leaves. The dot keeps both names apart from those
+    that people give (`pico-chat.old` may be somebody's backup).
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".old")
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     for name, data in files.items():
@@ -62,15 +64,18 @@ def sweep(parent: Path) -> list[str]:
     """
     touched = []
     for path in sorted(parent.iterdir()) if parent.is_dir() else []:
-        if path.suffix == ".old" and path.is_dir():
-            if path.with_suffix("").exists():
+        ours = path.is_file() or path.name.startswith(".")
+        if path.suffix == ".old" and path.is_dir() and ours:
+            home = path.with_name(path.stem[1:])
+            if home.exists():
                 shutil.rmtree(path)
             else:
-                os.replace(path, path.with_suffix(""))
-            touched.append(path.name)
-        elif path.suffix == ".tmp":
+                os.replace(path, home)
+        elif path.suffix == ".tmp" and ours:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-            touched.append(path.name)
+        else:
+            continue
+        touched.append(path.name)
     return touched
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from picogpt.cache import KVCache
 from picogpt.config import GPTConfig
-from picogpt.errors import ConfigError
+from picogpt.errors import ConfigError, PromptError
 from picogpt.sampling import SamplingConfig, choose, new_dice
 from picogpt.trace import Trace
 
@@ -199,7 +199,7 @@ class GPT(nn.Module):
         )
         return logits, loss
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def generate(
         self,
         idx: Tensor,
@@ -221,22 +221,27 @@ class GPT(nn.Module):
 
         Raises:
             SamplingError: a sampling setting outside its range.
+            PromptError: rows without a single token.
         """
+        if not idx.shape[1]:
+            raise PromptError("The prompt is empty. Give the model at least one token to go on.")
         sampling = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         dice = [new_dice(sampling, offset=b) for b in range(idx.shape[0])]
         cache = KVCache(self.config, idx.shape[0], idx.device, self.lm_head.weight.dtype)
         fresh = idx[:, -self.config.block_size :]
         was_training = self.training
         self.eval()
-        for _ in range(max_new_tokens):
-            if cache.length == cache.capacity:
-                cache.truncate(0)
-                fresh = idx[:, -kept_when_full(self.config.block_size) :]
-            logits = self.lm_head(self.hidden(fresh, cache)[:, -1]).float()  # (B, V)
-            picks = [choose(row, sampling, d).id for row, d in zip(logits, dice, strict=True)]
-            fresh = torch.tensor(picks, device=idx.device)[:, None]  # (B, 1)
-            idx = torch.cat([idx, fresh], dim=1)
-        self.train(was_training)
+        try:
+            for _ in range(max_new_tokens):
+                if cache.length == cache.capacity:
+                    cache.truncate(0)
+                    fresh = idx[:, -kept_when_full(self.config.block_size) :]
+                logits = self.lm_head(self.hidden(fresh, cache)[:, -1]).float()  # (B, V)
+                picks = [choose(row, sampling, d).id for row, d in zip(logits, dice, strict=True)]
+                fresh = torch.tensor(picks, device=idx.device)[:, None]  # (B, 1)
+                idx = torch.cat([idx, fresh], dim=1)
+        finally:
+            self.train(was_training)
         return idx
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,22 +135,23 @@ class Pico:
         return self.engine.attention(self.encode_prompt(text))
 
 
-def find_checkpoint(name: str, checkpoints: str | Path = CHECKPOINTS) -> Path:
+def find_checkpoint(name: str | Path, checkpoints: str | Path = CHECKPOINTS) -> Path:
     """The folder of a checkpoint: a path is taken as a path, a name looked up in `checkpoints`.
 
     Raises:
         CheckpointError: there is none; names those that exist.
     """
     checkpoints = Path(checkpoints)
-    if any(mark in name for mark in "/\\") or name in (".", ".."):
+    is_path = isinstance(name, Path) or name in (".", "..") or "/" in name or "\\" in name
+    if is_path:
         folder = Path(name)
     else:
         folder = checkpoints / name
-    if name and folder.is_dir():
+    if name and os.path.isdir(folder):  # False, too, for a name no file system takes
         return folder
     there = list_checkpoints(checkpoints)
     raise CheckpointError(
-        f"There is no checkpoint {name!r}. "
+        f"There is no checkpoint {str(name)!r}. "
         + (f"There are: {', '.join(there)}." if there else f"{checkpoints}/ holds none yet.")
     )
 
@@ -159,11 +161,15 @@ def list_checkpoints(checkpoints: str | Path = CHECKPOINTS) -> list[str]:
     folder = Path(checkpoints)
     if not folder.is_dir():
         return []
-    return sorted(p.name for p in folder.iterdir() if (p / "config.json").is_file())
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if (path / "config.json").is_file() and not path.name.startswith(".")  # half written
+    )
 
 
 def load(
-    name: str, device: str = "auto", weights: str = "auto",
+    name: str | Path, device: str = "auto", weights: str = "auto",
     checkpoints: str | Path = CHECKPOINTS,
 ) -> Pico:
     """Load a checkpoint by name or path.

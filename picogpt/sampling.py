@@ -58,7 +58,7 @@ class SamplingConfig:
 
 def _check_number(field: str, value: object, low: float, high: float, above: bool = False) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and not math.isnan(value) and low <= value <= high and not (above and value == low):
+    if number and low <= value <= high and not (above and value == low):  # NaN is in no range
         return
     kind = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
     raise SamplingError(f"{field} is a number {kind}; {value!r} is not. Choose one in that range.")
@@ -114,8 +114,8 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
         only = torch.full_like(logits, REMOVED)
         only[best] = logits[best]
         return only
-    shifted = logits - logits.max()  # so that a tiny temperature cannot overflow
-    return shifted / temperature
+    shifted = (logits - logits.max()).double()  # so that a tiny temperature cannot overflow
+    return (shifted / temperature).to(logits.dtype)
 
 
 def keep_top_k(logits: Tensor, top_k: int) -> Tensor:

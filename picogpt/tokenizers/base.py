@@ -152,7 +152,7 @@ class StreamDecoder:
             TokenizerError: The id is not in the vocabulary.
         """
         data = self._tokenizer.token_bytes(id)
-        return "" if id in self._special_ids else self._utf8.decode(data)
+        return "" if operator.index(id) in self._special_ids else self._utf8.decode(data)
 
     @property
     def pending(self) -> bool:
@@ -175,6 +175,18 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def adds_nothing(post_processor: Any) -> bool:
+    """Whether a tokenizer.json's post-processor leaves ids as they are.
+
+    Saving with transformers puts a template there that holds the text and nothing else.
+    """
+    if post_processor is None:
+        return True
+    if not isinstance(post_processor, dict) or post_processor.get("type") != "TemplateProcessing":
+        return False
+    return post_processor.get("single") == [{"Sequence": {"id": "A", "type_id": 0}}]
 
 
 def require(condition: bool, reason: str) -> None:

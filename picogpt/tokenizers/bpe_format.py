@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from picogpt.errors import TokenizerError
-from picogpt.tokenizers.base import require
+from picogpt.tokenizers.base import adds_nothing, require
 from picogpt.tokenizers.bpe_train import Pair
 from picogpt.tokenizers.char import tokens_by_id
 from picogpt.tokenizers.pretokenize import BYTE_TO_CHAR, CHAR_TO_BYTE
@@ -104,10 +104,10 @@ def _check_pipeline(obj: dict[str, Any], model: dict[str, Any]) -> None:
         "the pre-tokenizer is not GPT-2's 'ByteLevel'.",
     )
     require(pre.get("add_prefix_space") is False, "'add_prefix_space' must be false.")
-    for field, optional in (("decoder", False), ("post_processor", True)):
+    for field in ("decoder", "post_processor"):
         step = obj.get(field)
         require(
-            (optional and step is None)
+            (field == "post_processor" and adds_nothing(step))
             or (isinstance(step, dict) and step.get("type") == "ByteLevel"),
             f"the {field.replace('_', '-')} is not 'ByteLevel'.",
         )

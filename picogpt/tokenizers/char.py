@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from picogpt.errors import TokenizerError
-from picogpt.tokenizers.base import Tokenizer, require, well_formed
+from picogpt.tokenizers.base import Tokenizer, adds_nothing, require, well_formed
 
 MAX_NAMED = 8  # unseen characters that an error message names one by one
 
@@ -117,9 +117,9 @@ class CharTokenizer(Tokenizer):
             ("pre_tokenizer", _SPLIT),
             ("decoder", _FUSE),
             ("normalizer", None),
-            ("post_processor", None),
         ):
             require(obj.get(field) == value, f"{field!r} is not that of a character tokenizer.")
+        require(adds_nothing(obj.get("post_processor")), "'post_processor' adds tokens.")
         require(not obj.get("added_tokens"), "a character tokenizer has no added tokens.")
         vocab = model.get("vocab")
         require(isinstance(vocab, dict), "'model.vocab' is not an object.")
@@ -136,8 +136,8 @@ def tokens_by_id(vocab: dict[str, Any]) -> list[str]:
     for token, id in vocab.items():
         require(
             type(id) is int and 0 <= id < len(vocab) and tokens[id] is None,
-            f"the id {id!r} of token {token!r} is not free: "
-            f"{len(vocab)} tokens have the ids 0 to {len(vocab) - 1}, each once.",
+            f"token {token!r} has the id {id!r}, but {len(vocab)} tokens must have the ids "
+            f"0 to {len(vocab) - 1}, each once.",
         )
         tokens[id] = token
     return tokens  # type: ignore[return-value]  # every place is filled: as many ids as places

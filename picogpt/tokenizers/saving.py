@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from picogpt.files import to_json, write_file
 
 if TYPE_CHECKING:
     from picogpt.tokenizers.base import Tokenizer
@@ -57,10 +58,5 @@ def tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
 def write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Writes tokenizer.json and tokenizer_config.json, the same bytes for equal tokenizers."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / TOKENIZER_FILE, tokenizer.to_json())
-    _write_json(folder / CONFIG_FILE, tokenizer_config(tokenizer))
-
-
-def _write_json(path: Path, obj: dict[str, Any]) -> None:
-    text = json.dumps(obj, ensure_ascii=False, indent=1) + "\n"
-    path.write_text(text, encoding="utf-8", newline="\n")
+    write_file(folder / TOKENIZER_FILE, to_json(tokenizer.to_json()))
+    write_file(folder / CONFIG_FILE, to_json(tokenizer_config(tokenizer)))

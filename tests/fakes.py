@@ -1,0 +1,53 @@
+"""Small real things for tests: a model, a tokenizer, a checkpoint folder. Fakes, not mocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from picogpt import GPT, BPETokenizer, GPTConfig, save_checkpoint
+from picogpt.engine import Step
+
+TEXT = "the cat sat on the mat, and the dog sat by the door.\nHello there! naïve 你好 😀\n" * 4
+
+
+def byte_tokenizer(vocab_size: int = 300) -> BPETokenizer:
+    """A BPE tokenizer that knows all bytes, some merges and the four conversation tokens."""
+    return BPETokenizer.train(TEXT, vocab_size)
+
+
+def tiny_model(
+    n_layer: int = 2,
+    n_head: int = 2,
+    n_embd: int = 16,
+    block_size: int = 32,
+    vocab_size: int = 300,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> GPT:
+    """A model in evaluation mode whose every weight matters: biases and norms are random too."""
+    model = GPT(GPTConfig(n_layer, n_head, n_embd, block_size, vocab_size, dropout)).eval()
+    dice = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            noise = torch.randn(weights.shape, generator=dice) * 0.3
+            weights.copy_(noise + 1 if "ln_" in name and name.endswith("weight") else noise)
+    return model
+
+
+def tiny_checkpoint(folder: Path, meta: dict | None = None, seed: int = 0) -> Path:
+    """A folder with `tiny_model` and `byte_tokenizer`, able to chat unless `meta` says otherwise."""
+    tokenizer = byte_tokenizer()
+    model = tiny_model(vocab_size=tokenizer.vocab_size, seed=seed)
+    return save_checkpoint(folder, model, tokenizer, {"chat": True} if meta is None else meta)
+
+
+def random_ids(shape: tuple[int, ...], vocab_size: int, seed: int = 0) -> torch.Tensor:
+    """Ids drawn evenly from the vocabulary, int64."""
+    return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def step(id: int) -> Step:
+    """A step of a stream in which only the id matters."""
+    return Step(id=id, prob=1.0, kept_prob=1.0, rank=0, entropy=0.0, u=0.5, position=0, seed=0)

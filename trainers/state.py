@@ -1,0 +1,135 @@
+"""Saving a run so that it goes on as if it had never stopped.
+
+A run's folder holds `training/step-N/`: `model.safetensors` (float32), `optimizer.safetensors`,
+`state.json` (step, seconds, best loss, the recipe) and `manifest.json` with their SHA-256. Each
+is written whole under another name and renamed; the newest two are kept. Batches and dropout
+depend on the step alone, so no random state needs saving.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from picogpt.errors import CheckpointError
+from picogpt.files import sha256, to_json, write_folder
+from trainers.config import TrainConfig
+from trainers.loop import TrainState
+
+KEPT = 2
+
+
+def save_state(folder: Path, state: TrainState, config: TrainConfig, corpus_sha256: str) -> Path:
+    """Write `folder/training/step-N/` and remove all but the newest two.
+
+    Args:
+        folder: the checkpoint folder of the run.
+        state: as it stands between two reports.
+        config: the recipe.
+        corpus_sha256: of the text, so that a run is not resumed on another one.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        CheckpointError: a weight is not finite; the states saved before stay.
+    """
+    if not all(bool(torch.isfinite(p).all()) for p in state.model.parameters()):
+        raise CheckpointError(
+            "The weights hold values that are not finite numbers, so the training state was not "
+            "saved. Start again with smaller learning rates."
+        )
+    model = {k: v.detach().cpu().contiguous() for k, v in state.model.state_dict().items()
+             if k != "lm_head.weight"}
+    files = {
+        "model.safetensors": tensors_to_bytes(model),
+        "optimizer.safetensors": tensors_to_bytes(_optimizer_tensors(state)),
+        "state.json": to_json(
+            {
+                "step": state.step,
+                "seconds": state.seconds,
+                "best_val_loss": state.best_val_loss if state.best_val_loss < 1e30 else None,
+                "corpus_sha256": corpus_sha256,
+                "torch": torch.__version__,
+                "config": config.to_dict(),
+            }
+        ),
+    }
+    manifest = to_json({name: sha256(data) for name, data in files.items()})
+    target = folder / "training" / f"step-{state.step}"
+    write_folder(target, files | {"manifest.json": manifest})
+    # A state of a later step is one that was damaged, or this run would have begun there.
+    good = [p for p in _steps(folder) if int(p.name[5:]) <= state.step][:KEPT]
+    for old in set(_steps(folder)) - set(good):
+        shutil.rmtree(old)
+    return target
+
+
+def newest_state(folder: Path) -> tuple[dict, dict[str, bytes]]:
+    """The newest saved state that is whole: its `state.json`, and its files.
+
+    Raises:
+        CheckpointError: there is none, or none is undamaged.
+    """
+    for step in _steps(folder):
+        try:
+            manifest = json.loads((step / "manifest.json").read_text(encoding="utf-8"))
+            files = {name: (step / name).read_bytes() for name in manifest}
+            if all(sha256(files[name]) == digest for name, digest in manifest.items()):
+                return json.loads(files["state.json"]), files
+        except (OSError, ValueError, KeyError):
+            continue
+    raise CheckpointError(
+        f"{folder.name} holds no saved training state that is whole, so it cannot go on. "
+        "Start a new run."
+    )
+
+
+def load_state(state: TrainState, files: dict[str, bytes], saved: dict) -> None:
+    """Put a saved state into a fresh one of the same recipe.
+
+    Raises:
+        CheckpointError: the files hold other shapes than the recipe makes.
+    """
+    try:
+        weights = tensors_from_bytes(files["model.safetensors"])
+        tied = {"lm_head.weight": weights["transformer.wte.weight"]}
+        state.model.load_state_dict(weights | tied)
+        tensors = tensors_from_bytes(files["optimizer.safetensors"])
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"The saved training state does not fit: {error}.") from error
+    for number, optimizer in enumerate(state.optimizers):
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            owner, index, name = key.split(".", 2)
+            if int(owner) == number:
+                entries.setdefault(int(index), {})[name] = tensor
+        whole = optimizer.state_dict() | {"state": entries}
+        optimizer.load_state_dict(whole)
+    state.step, state.seconds = saved["step"], saved["seconds"]
+    best = saved["best_val_loss"]
+    state.best_val_loss = float("inf") if best is None else best
+
+
+def _optimizer_tensors(state: TrainState) -> dict[str, Tensor]:
+    """optimizer.parameter.name -> tensor, for every tensor an optimizer keeps."""
+    return {
+        f"{number}.{index}.{name}": tensor.detach().cpu().contiguous()
+        for number, optimizer in enumerate(state.optimizers)
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, tensor in entry.items()
+    }
+
+
+def _steps(folder: Path) -> list[Path]:
+    """The saved states of a run, newest first."""
+    root = folder / "training"
+    found = [p for p in root.iterdir() if p.name[5:].isdigit()] if root.is_dir() else []
+    return sorted(found, key=lambda p: int(p.name[5:]), reverse=True)
