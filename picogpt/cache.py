@@ -37,7 +37,7 @@ class KVCache:
         return self.keys.shape[3]
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new keys and values (B, H, T, D) of a layer; return all of them (B, H, S, D)."""
+        """Store a layer's new keys and values (B, H, T, D); return all of them (B, H, S, D)."""
         end = self.length + k.shape[2]
         assert end <= self.capacity, "the caller crops the context before it overflows"
         self.keys[layer, :, :, self.length : end] = k

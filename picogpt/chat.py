@@ -91,9 +91,7 @@ def render(
     if cut:
         pieces[0] = pieces[0][:1] + pieces[0][1 + cut :]
     ids = [i for piece in pieces for i in piece]
-    return Rendered(
-        ids + [tokenizer.special_tokens[ASSISTANT]], len(turns) - kept, cut
-    )
+    return Rendered([*ids, tokenizer.special_tokens[ASSISTANT]], len(turns) - kept, cut)
 
 
 def stop_ids(tokenizer: Tokenizer) -> tuple[int, ...]:

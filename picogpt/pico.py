@@ -143,10 +143,7 @@ def find_checkpoint(name: str | Path, checkpoints: str | Path = CHECKPOINTS) -> 
     """
     checkpoints = Path(checkpoints)
     is_path = isinstance(name, Path) or name in (".", "..") or "/" in name or "\\" in name
-    if is_path:
-        folder = Path(name)
-    else:
-        folder = checkpoints / name
+    folder = Path(name) if is_path else checkpoints / name
     if name and os.path.isdir(folder):  # False, too, for a name no file system takes
         return folder
     there = list_checkpoints(checkpoints)

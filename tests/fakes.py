@@ -37,7 +37,7 @@ def tiny_model(
 
 
 def tiny_checkpoint(folder: Path, meta: dict | None = None, seed: int = 0) -> Path:
-    """A folder with `tiny_model` and `byte_tokenizer`, able to chat unless `meta` says otherwise."""
+    """A folder with `tiny_model` and `byte_tokenizer`; it can chat unless `meta` is given."""
     tokenizer = byte_tokenizer()
     model = tiny_model(vocab_size=tokenizer.vocab_size, seed=seed)
     return save_checkpoint(folder, model, tokenizer, {"chat": True} if meta is None else meta)

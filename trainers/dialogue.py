@@ -49,6 +49,8 @@ class HeldOut:
     """The conversation so far; the last turn is the user's and waits for an answer."""
     expected: tuple[str, ...]
     """A right answer holds at least one of these; capitals do not matter."""
+    answer: str
+    """One right answer, as the bank has it."""
     topic: str
     intent: str
 
@@ -104,7 +106,8 @@ def _question(deck: Deck, rng: random.Random, ready: Ready, line: Line) -> HeldO
         draft.exchange()
     asked = Turn("user", text_of(fill(line, rows, rng)))
     expected = tuple(text_of(fill(word, rows, rng)) for word in ready.expect)
-    return HeldOut((*draft.turns, asked), expected, ready.intent.topic, ready.intent.name)
+    answer = text_of(fill(rng.choice(ready.say), rows, rng))
+    return HeldOut((*draft.turns, asked), expected, answer, ready.intent.topic, ready.intent.name)
 
 
 @dataclass

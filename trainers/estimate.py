@@ -31,6 +31,13 @@ class Estimate:
     """Seconds of training on this machine when nothing else runs."""
     tokens: int
     """Tokens read in all steps."""
+    flops: int
+    """Floating-point operations of the matrix products in all steps."""
+
+
+def usual_vocab(config: TrainConfig) -> int:
+    """Ids that the recipe's tokenizer will have, as far as can be told without the text."""
+    return CHAR_VOCAB if config.tokenizer == "char" else config.vocab_size
 
 
 def estimate(config: TrainConfig, vocab_size: int | None = None) -> Estimate:
@@ -40,7 +47,7 @@ def estimate(config: TrainConfig, vocab_size: int | None = None) -> Estimate:
         config: the recipe.
         vocab_size: ids of the tokenizer, where it is known.
     """
-    vocab = vocab_size or (CHAR_VOCAB if config.tokenizer == "char" else config.vocab_size)
+    vocab = vocab_size or usual_vocab(config)
     parameters = config.model(vocab).parameters()
     c, layers, t = config.n_embd, config.n_layer, config.block_size
     tokens = config.tokens_per_step
@@ -52,7 +59,7 @@ def estimate(config: TrainConfig, vocab_size: int | None = None) -> Estimate:
     device = choose_device(config.device)
     rate = matmul_rate(device.type, uses_bfloat16(config, device))
     seconds = flops / (rate * EFFICIENCY)
-    return Estimate(parameters, memory, seconds, tokens * config.steps)
+    return Estimate(parameters, memory, seconds, tokens * config.steps, flops)
 
 
 @functools.lru_cache(maxsize=8)

@@ -102,7 +102,7 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
             progress = max(progress, state.seconds / config.seconds)
         share = rate(config, state.step, progress)
         set_rate(state.optimizers, config, share)
-        losses.append(_one_step(state, corpus, config, device))
+        losses.append(one_step(state, corpus, config, device))
         state.step += 1
         state.seconds = clock.now()
         over = state.step == config.steps or bool(
@@ -135,7 +135,7 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
             return
 
 
-def _one_step(
+def one_step(
     state: TrainState, corpus: Corpus, config: TrainConfig, device: torch.device
 ) -> Tensor:
     """One optimizer step; returns its loss as a scalar still on the device."""

@@ -47,7 +47,7 @@ class TrainingRun:
         self.config = config
         self.name = config.out
         self.folder = checkpoints / config.out
-        self._corpora, self._resume = corpora, resume
+        self.corpora, self._resume = corpora, resume
         self._lock = threading.Lock()
         self._stop, self._go, self._parked = threading.Event(), threading.Event(), threading.Event()
         self._go.set()
@@ -168,7 +168,7 @@ class TrainingRun:
     def _prepare(self) -> tuple[Corpus, TrainState]:
         config = self.config
         tokenizer = load_tokenizer(self.folder) if self._resume else None
-        corpus = load_corpus(config, self._corpora, tokenizer)
+        corpus = load_corpus(config, self.corpora, tokenizer)
         state = new_state(config, corpus)
         losses = baselines(corpus)
         reports = []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -358,10 +360,8 @@ def test_no_corruption_of_the_header_gets_past_the_loader(data: st.DataObject) -
     broken = bytearray(valid)
     for _ in range(data.draw(st.integers(1, 4))):
         broken[data.draw(st.integers(0, header - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with suppress(CheckpointError):  # the one way to fail
         load_weights(model, bytes(broken), "x")
-    except CheckpointError as error:
-        assert WEIGHTS in str(error)
     assert all(torch.isfinite(weights).all() for weights in model.parameters())
 
 
@@ -385,11 +385,7 @@ def save_until_cut(monkeypatch: pytest.MonkeyPatch, at: int, save: Callable[[], 
             calls += 1
             if calls < at:
                 return real(*args, **kwargs)
-            if (
-                name == "fsync"
-                and os.fstat(args[0]).st_size
-                and os.path.isfile(f"/proc/self/fd/{args[0]}")
-            ):
+            if name == "fsync" and stat.S_ISREG(os.fstat(args[0]).st_mode):
                 os.ftruncate(args[0], os.fstat(args[0]).st_size // 2)
             raise Cut
 

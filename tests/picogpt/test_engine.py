@@ -272,7 +272,7 @@ def test_a_number_of_tokens_that_is_none_is_refused_at_once(value: object) -> No
 
 
 def test_unknown_weights_are_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="auto, float32.*'int3'"):
+    with pytest.raises(ConfigError, match=r"auto, float32.*'int3'"):
         Engine(tiny_model(), weights="int3")
 
 

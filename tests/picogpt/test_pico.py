@@ -30,7 +30,7 @@ def test_a_name_is_looked_up_under_checkpoints(
     tiny_checkpoint(tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     assert picogpt.load("mine").name == "mine"
-    with pytest.raises(CheckpointError, match="no checkpoint 'elsewhere'. There are: mine"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint 'elsewhere'\. There are: mine"):
         picogpt.load("elsewhere")
     assert picogpt.load("elsewhere", checkpoints=".").name == "elsewhere"
 

@@ -310,6 +310,7 @@ def test_held_out_questions_use_kept_phrasings_with_slots_filled(banks):
         if question.intent == "capital":
             country = last.text.removeprefix("name the capital of ")
             assert question.expected == (capitals[country],)
+            assert question.answer == f"It is {capitals[country]}."
         if question.intent == "hello":
             assert question.turns == (Turn("user", "greetings"),)
 
