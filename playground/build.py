@@ -21,7 +21,7 @@ from playground.tabs.inside import InsideTab, Looker, build_inside
 from playground.tabs.models import ModelsTab, Shelf, build_models
 from playground.tabs.tokens import Splitter, TokensTab, build_tokens
 from playground.tabs.train import TrainTab, build_train
-from playground.theme import css_paths, head, theme
+from playground.theme import head, theme
 from playground.training import Trainer
 from trainers.corpus import MAX_BYTES
 
@@ -196,7 +196,7 @@ def launch(
         run_history=False, enable_monitoring=False, max_threads=128, auth=auth,
         max_file_size=MAX_BYTES + 1_000_000, state_session_capacity=200, inbrowser=False,
         app_kwargs={"middleware": [guard(host, allow_hosts)]}, theme=theme(), head=head(),
-        css_paths=css_paths(), prevent_thread_lock=not block, quiet=quiet, show_error=True,
+        prevent_thread_lock=not block, quiet=quiet, show_error=True,
         footer_links=["api"],
     )  # fmt: skip
     return url

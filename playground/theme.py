@@ -10,7 +10,6 @@ import gradio as gr
 from playground.components import sampling_js
 
 STATIC = Path(__file__).parent / "static"
-COMPONENTS = Path(__file__).parent / "components"
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Ubuntu", "sans-serif")
 MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
@@ -40,6 +39,9 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="white",
+        button_large_text_size="14px",
+        button_large_text_weight="600",
+        button_small_text_size="13px",
         slider_color="*primary_600",
         slider_color_dark="*primary_400",
         input_background_fill="white",
@@ -49,11 +51,11 @@ def theme() -> gr.themes.Base:
 
 @cache
 def head() -> str:
-    """Scripts that must exist before any widget: the shared sampling store, then the page's own."""
+    """What stands in the page's head: its styles, and scripts that must exist before any widget.
+
+    The styles go here and not to `css_paths`, because Gradio rewrites those so that rules inside
+    `@media` no longer reach the body.
+    """
+    style = (STATIC / "page.css").read_text(encoding="utf-8")
     scripts = (sampling_js(), (STATIC / "page.js").read_text(encoding="utf-8"))
-    return "".join(f"<script>{script}</script>" for script in scripts)
-
-
-def css_paths() -> list[Path]:
-    """Style sheets of the page."""
-    return [STATIC / "page.css", *sorted(COMPONENTS.glob("*_panel.css"))]
+    return f"<style>{style}</style>" + "".join(f"<script>{s}</script>" for s in scripts)

@@ -13,12 +13,26 @@ from trainers.corpus import Corpus
 from trainers.metrics import StepMetrics
 from trainers.presets import PRESETS
 
+#: What a model that was trained on conversations says first, and eight things to ask it.
+GREETING = "Hello, I am Pico, a very small GPT. Ask me about myself, about how I work, or say hi."
+PROMPTS = (
+    "Hello! Who are you?",
+    "What is attention?",
+    "Explain temperature to me",
+    "Tell me a joke",
+    "What is the capital of Japan?",
+    "My name is Mia",
+    "What is 7 + 5?",
+    "Tell me a story about a robot",
+)
+
 
 def manifest(config: TrainConfig, corpus: Corpus, report: StepMetrics | None) -> dict:
     """Our part of `pico.json`; numbers are those of the report the weights belong to."""
     return {
         "preset": config.preset,
         "chat": corpus.chat,
+        **({"greeting": GREETING, "prompts": list(PROMPTS)} if corpus.chat else {}),
         "corpus": {"name": corpus.name, "sha256": corpus.sha256},
         "steps": report.step if report else 0,
         "tokens": report.tokens if report else 0,

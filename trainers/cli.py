@@ -13,7 +13,7 @@ from trainers.config import TrainConfig
 from trainers.corpus import CORPORA, list_corpora
 from trainers.estimate import estimate
 from trainers.presets import PRESETS, preset
-from trainers.registry import CHECKPOINTS, RunRegistry
+from trainers.registry import RunRegistry
 from trainers.sources import corpus_names
 
 _KINDS = {f.name: type(f.default) for f in dataclasses.fields(TrainConfig)}

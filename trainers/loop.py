@@ -29,7 +29,7 @@ REPORT_SECONDS = 0.25
 """About how often a report is made, so that a stop is noticed soon and reading losses is cheap."""
 
 
-class TrainingFailed(PicoGPTError):
+class TrainingFailed(PicoGPTError):  # noqa: N818
     """The loss is no longer a finite number."""
 
 

@@ -182,8 +182,9 @@ class TrainingRun:
             self._phase, self._baselines, self._reports = "training", losses, reports
             self._saved_step = scored.step if scored else 0
         lines = "".join(report.to_json() + "\n" for report in reports)
-        write_file(self.folder / "metrics.jsonl", lines.encode("utf-8"))
-        self._metrics_file = open(self.folder / "metrics.jsonl", "a", encoding="utf-8")
+        path = self.folder / "metrics.jsonl"
+        write_file(path, lines.encode("utf-8"))
+        self._metrics_file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by _work
         return corpus, state
 
     def _restore(self, state: TrainState, corpus: Corpus) -> list[StepMetrics]:

@@ -55,6 +55,17 @@
     window.picoSampling.set(values);
   }
 
+  function setSampling(temperature, top_k, top_p, min_p) {
+    window.picoSampling.set({ temperature, top_k, top_p, min_p });
+  }
+
+  let inputs = 0;
+  function readNewInputs() {
+    const now = document.querySelectorAll("#rail input[type=number]").length;
+    if (now !== inputs) readSettings();
+    inputs = now;
+  }
+
   document.addEventListener("input", (event) => {
     if (event.target.closest?.("#rail")) readSettings(event.target);
   }, true);
@@ -82,6 +93,11 @@
 
   function explainAll() {
     for (const info of document.querySelectorAll(".info-text")) explain(info);
+  }
+
+  function meetNewControls() {
+    explainAll();
+    readNewInputs();
   }
 
   // --- keyboard -------------------------------------------------------------------------------
@@ -158,11 +174,10 @@
   const begin = () => {
     startTheme();
     whenThere("theme-toggle", (button) => button.addEventListener("click", toggleTheme));
-    whenThere("rail", () => readSettings());
-    explainAll();
-    new MutationObserver(explainAll).observe(document.body, { childList: true, subtree: true });
+    meetNewControls();
+    new MutationObserver(meetNewControls).observe(document.body, { childList: true, subtree: true });
   };
   if (document.body) begin();
   else document.addEventListener("DOMContentLoaded", begin);
-  window.pico = { readSettings: () => readSettings() };
+  window.pico = { setSampling };
 })();

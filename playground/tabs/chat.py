@@ -8,11 +8,9 @@ from playground.chatting import CHAT, COMPLETE, ChatTab, Handlers
 from playground.components import next_token_bars, note, reply_tokens
 from playground.shared import Shared
 
+_QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 FIRST_TEXT = "Once upon a time"
-LIMITS = (
-    "A very small model that makes things up. It knows its little corpus and nothing else. "
-    "All of it runs on this computer."
-)
+LIMITS = "A very small model: it makes things up. Everything runs on this computer."
 
 
 def build_chat(shared: Shared) -> ChatTab:
@@ -39,6 +37,9 @@ def _rail(shared: Shared) -> gr.HTML:
         settings.min_p.render()
         settings.repetition_penalty.render()
     gr.Markdown("### Next token", elem_classes="section")
+    moving = [settings.temperature, settings.top_k, settings.top_p, settings.min_p]
+    for control in moving:  # also when a setting is restored or reset, in the browser alone
+        control.change(None, moving, None, js="window.pico.setSampling", **_QUIET)
     return next_token_bars("bars", "Chances of the next token")
 
 
@@ -79,9 +80,6 @@ def _talk(bars: gr.HTML) -> ChatTab:
         mode, chatbot, message, send, stop, clear, text, go_on, stop_text, take_back, chat_box,
         text_box, status, bars, tokens,
     )  # fmt: skip
-
-
-_QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def _connect_chat(shared: Shared, tab: ChatTab) -> None:
