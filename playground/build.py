@@ -47,6 +47,7 @@ def build_app(services: Services) -> gr.Blocks:
         shared = make_shared(services)
         shared.stored_settings.render()
         shared.stored_chat.render()
+        shared.stored_text.render()
         trainer = Trainer(services)
         with gr.Row(elem_id="header", equal_height=True):
             gr.HTML(f"<h1>{TITLE}</h1>", elem_id="title")
@@ -109,7 +110,7 @@ def _connect_opening(app: gr.Blocks, page: Page, trainer: Trainer) -> None:
     chosen = [chat.mode, chat.chat_box, chat.text_box, chat.status, chat.chatbot,
               shared.settings.top_k]  # fmt: skip
     restored = app.load(
-        memory.restore, [shared.stored_settings, shared.stored_chat],
+        memory.restore, [shared.stored_settings, shared.stored_chat, shared.stored_text],
         [*controls, chat.chatbot, chat.text], queue=False, **QUIET,
     ).then(do.choose, [chat.mode, shared.model], chosen, queue=False, **QUIET)  # fmt: skip
     restored.then(
@@ -152,7 +153,7 @@ class Memory:
         """The controls as they are stored."""
         return {"controls": list(values)}
 
-    def restore(self, stored: dict, chat: dict) -> tuple[object, ...]:
+    def restore(self, stored: dict, chat: dict, text: dict) -> tuple[object, ...]:
         """The controls and the conversation as they were; defaults where nothing fits."""
         values = stored.get("controls") if isinstance(stored, dict) else None
         names = self.services.models.names()
@@ -160,12 +161,12 @@ class Memory:
             values = [self.services.model, CHAT, *[gr.skip()] * 7]
         infos = [(info.label, info.name) for info in self.services.models.infos()]
         model = values[0] if values[0] in names else self.services.model
-        chat = chat if isinstance(chat, dict) else {}
-        messages, text = chat.get("messages"), chat.get("text")
+        messages = chat.get("messages") if isinstance(chat, dict) else None
+        words = text.get("text") if isinstance(text, dict) else None
         return (
             gr.update(choices=infos, value=model or None), *values[1:],
             messages if isinstance(messages, list) else [],
-            text if isinstance(text, str) else gr.skip(),
+            words if isinstance(words, str) else gr.skip(),
         )  # fmt: skip
 
 

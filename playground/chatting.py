@@ -44,6 +44,7 @@ class ChatTab:
     status: gr.HTML
     bars: gr.HTML
     tokens: gr.HTML
+    edit_last: gr.Button
     before: gr.State = field(default_factory=lambda: gr.State([]))
     """Texts before each completion, for taking one back."""
 
@@ -197,6 +198,7 @@ class Handlers:
                 tab.status: info_note(reply.note or reply.caption(model)),
                 tab.tokens: _tokens_payload(pico, reply, model, settings_line(sampling)),
                 self.shared.last_reply: text + reply.text,
+                self.shared.stored_text: {"text": text + reply.text},
             }
         except PicoGPTError as error:
             yield {tab.status: error_note(error)}

@@ -40,9 +40,11 @@ class Shared:
     """The chosen model, in the header."""
     settings: Settings
     stored_settings: gr.BrowserState
-    """`{"model": name, "mode": "Chat" or "Complete", "settings": [...]}`."""
+    """`{"controls": [...]}`: model, mode and every sampling control."""
     stored_chat: gr.BrowserState
-    """`{"messages": [...], "text": "..."}`: the conversation and the text being completed."""
+    """`{"messages": [...]}`: the conversation."""
+    stored_text: gr.BrowserState
+    """`{"text": "..."}`: the text being completed."""
     last_reply: gr.State
     """What was read and written last, as text, for the Look inside tab."""
     heads: gr.HTML
@@ -63,6 +65,7 @@ def make_shared(services: Services) -> Shared:
         services, model, make_settings(),
         gr.BrowserState({}, storage_key="pico-settings", **_STORE, render=False),
         gr.BrowserState({}, storage_key="pico-conversation", **_STORE, render=False),
+        gr.BrowserState({}, storage_key="pico-text", **_STORE, render=False),
         gr.State(""),
         heads_grid(
             "heads", "Attention heads", rows_since=services.traces.rows_since, render=False

@@ -45,9 +45,8 @@ def status_line(snapshot: dict) -> str:
         return f"{name}: {snapshot['phase']}"
     parts = [f"{name}: {state}", f"step {snapshot['step']:,} of {snapshot['steps']:,}"]
     if snapshot["val_loss"] is not None:
-        parts.append(
-            f"validation loss {snapshot['val_loss']:.3f} ({snapshot['bits_per_byte']:.2f} bits/byte)"
-        )
+        bits = f"{snapshot['bits_per_byte']:.2f} bits/byte"
+        parts.append(f"validation loss {snapshot['val_loss']:.3f} ({bits})")
     if state == "running":
         parts.append(f"{snapshot['tokens_per_second']:,.0f} tokens/s")
         if snapshot["seconds_left"] is not None:
@@ -186,15 +185,14 @@ class Trainer:
                     f"{duration(reports[-1].seconds)}, best validation loss {end.val_loss:.3f} "
                     f"({end.bits_per_byte:.2f} bits/byte)."
                 )
-            return self._buttons("idle", bool(reports), active) + (
-                info_note(words), last_sample(reports)
-            )
+            buttons = self._buttons("idle", bool(reports), active)
+            return (*buttons, info_note(words), last_sample(reports))
         snapshot = run.snapshot()
         state = snapshot["state"]
         kind = "error" if state == "failed" else "busy" if state in ACTIVE else "info"
-        return self._buttons(state, snapshot["saved_step"] >= 0, active) + (
-            {"text": status_line(snapshot), "kind": kind}, last_sample(snapshot["reports"])
-        )
+        buttons = self._buttons(state, snapshot["saved_step"] >= 0, active)
+        line = {"text": status_line(snapshot), "kind": kind}
+        return (*buttons, line, last_sample(snapshot["reports"]))
 
     def _buttons(self, state: str, chat: bool, active: object) -> tuple:
         word = BUTTONS.get(state, "Start")

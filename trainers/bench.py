@@ -18,15 +18,15 @@ from picogpt.cli import common
 from picogpt.cli.hardware import device_name
 from trainers import measure
 from trainers.corpus import CORPORA
-from trainers.estimate import estimate, matmul_rate
+from trainers.estimate import estimate
 from trainers.presets import PRESETS, preset
 from trainers.sources import load_corpus
 
 DESCRIPTION = f"""\
 Measure training on this machine:
   speed   tokens a second of whole training steps on random ids ({measure.ROUNDS} timed rounds),
-          as a share of what matrix products alone reach ("of peak"), Muon's share of the time,
-          and the estimate of `list` against what was measured
+          as a share of what matrix products alone reach just then ("of peak"), Muon's share of
+          the time, and the estimates of `list` against what was measured
   recipe  our recipe against a plain one (AdamW, cosine) of the same shape and tokens on a text:
           validation loss in nats a token"""
 
@@ -89,51 +89,55 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show_speeds(names: list[str], device: torch.device, json: bool) -> None:
-    rows = [("preset", "dtype", "tokens/s", "of peak", "Muon", "step", "estimated", "memory",
-             "estimated")]  # fmt: skip
-    peaks = {d: matmul_rate(device.type, d == "bfloat16") for d in measure.DTYPES}
+    columns = ("preset", "dtype", "tokens/s", "of peak", "Muon", "step", "estimated", "memory",
+               "estimated")  # fmt: skip
+    rows = [columns]
     for name in names:
         common.say(f"Timing {name} ...")
-        for facts in speeds(name, device, peaks):
+        for facts in speeds(name, device):
             if json:
                 common.write_json(facts)
-                continue
-            memory = facts["memory_bytes"]
-            rows.append((
-                facts["preset"], facts["dtype"], f"{facts['tokens_per_second']:,.0f}",
-                f"{facts['share_of_peak']:.0%}", f"{facts['muon_share']:.0%}",
-                f"{facts['step_seconds']:.3f} s", f"{facts['estimated_step_seconds']:.3f} s",
-                "-" if memory is None else common.bytes_text(memory),
-                common.bytes_text(facts["estimated_memory_bytes"]),
-            ))  # fmt: skip
+            rows.append(_speed_row(facts))
     if not json:
-        products = ", ".join(f"{rate / 1e9:,.0f} GFLOP/s in {d}" for d, rate in peaks.items())
-        common.write(common.table(rows, left=2) + f"\nMatrix products alone: {products}.\n\n")
+        common.write(common.table(rows, left=2) + "\n")
 
 
-def speeds(name: str, device: torch.device, peaks: dict[str, float]) -> list[dict]:
+def _speed_row(facts: dict) -> tuple[str, ...]:
+    memory = facts["memory_bytes"]
+    return (
+        facts["preset"], facts["dtype"], f"{facts['tokens_per_second']:,.0f}",
+        f"{facts['share_of_peak']:.0%}", f"{facts['muon_share']:.0%}",
+        f"{facts['step_seconds']:.3f} s", f"{facts['estimated_step_seconds']:.3f} s",
+        "-" if memory is None else common.bytes_text(memory),
+        common.bytes_text(facts["estimated_memory_bytes"]),
+    )  # fmt: skip
+
+
+def speeds(name: str, device: torch.device) -> list[dict]:
     """What was measured of a preset in each dtype, beside what was estimated.
 
     Args:
         name: of the preset.
         device: where.
-        peaks: dtype -> floating-point operations a second of matrix products alone.
     """
     configs = {
         dtype: preset(name, dtype=dtype, device=str(device)) for dtype in measure.DTYPES
     }
-    timings = measure.time_steps(configs)
     results = []
-    for dtype, timing in timings.items():
-        config = configs[dtype]
-        seconds = statistics.median(timing.steps)
+    for dtype, timing in measure.time_steps(configs).items():
+        config, seconds = configs[dtype], statistics.median(timing.steps)
         cost = estimate(config)
+        flops = cost.flops / config.steps
+        shares = [flops / s / peak for s, peak in zip(timing.steps, timing.peak, strict=True)]
+        muon = [part / whole for part, whole in zip(timing.muon, timing.steps, strict=True)]
         results.append({
             "result": "speed", "preset": name, "dtype": dtype, "device": str(device),
             "threads": torch.get_num_threads(), "parameters": cost.parameters,
             "tokens_per_second": config.tokens_per_step / seconds,
-            "share_of_peak": cost.flops / config.steps / seconds / peaks[dtype],
-            "muon_share": statistics.median(timing.muon) / seconds,
+            "spread": max(timing.steps) / min(timing.steps),
+            "peak_flops_per_second": statistics.median(timing.peak),
+            "share_of_peak": statistics.median(shares),
+            "muon_share": statistics.median(muon),
             "step_seconds": seconds,
             "estimated_step_seconds": cost.seconds / config.steps,
             "memory_bytes": measure.memory(config),

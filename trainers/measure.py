@@ -20,12 +20,19 @@ from picogpt.model import GPT
 from picogpt.tokenizers import CharTokenizer
 from trainers.config import TrainConfig
 from trainers.corpus import Corpus, training_batch
-from trainers.estimate import usual_vocab
-from trainers.loop import autocast, evaluate_loss, new_state, one_step, train
+from trainers.estimate import time_matmul, usual_vocab
+from trainers.loop import (
+    autocast,
+    evaluate_loss,
+    new_state,
+    one_step,
+    train,
+    uses_bfloat16,
+)
 from trainers.presets import preset
 
 DTYPES = ("float32", "bfloat16")
-ROUNDS = 7
+ROUNDS = 5
 """Timed rounds of one step of each; a round before them does not count."""
 PLAIN_LR = 1e-3
 """Peak learning rate of the plain recipe, nanoGPT's for texts of this size."""
@@ -42,6 +49,8 @@ class Timing:
     """Seconds of a whole step."""
     muon: list[float] = field(default_factory=list)
     """Seconds of Muon's part in it."""
+    peak: list[float] = field(default_factory=list)
+    """Floating-point operations a second of matrix products alone, just before the step."""
 
 
 def random_corpus(vocab_size: int, ids: int = 50_000) -> Corpus:
@@ -52,12 +61,12 @@ def random_corpus(vocab_size: int, ids: int = 50_000) -> Corpus:
     return Corpus("random", "", ids, tokenizer, train, train[:5000], token_bytes)
 
 
-def time_steps(configs: dict[str, TrainConfig], rounds: int = ROUNDS) -> dict[str, Timing]:
+def time_steps(configs: dict[str, TrainConfig], rounds: int | None = None) -> dict[str, Timing]:
     """Time whole training steps of several recipes, taking turns.
 
     Args:
         configs: a name -> a recipe; all on one device and with one vocabulary.
-        rounds: steps of each that are timed.
+        rounds: steps of each that are timed; `ROUNDS` when None.
     """
     first = next(iter(configs.values()))
     device = choose_device(first.device)
@@ -66,14 +75,16 @@ def time_steps(configs: dict[str, TrainConfig], rounds: int = ROUNDS) -> dict[st
     for name, config in configs.items():
         states[name] = new_state(config, corpus)
         _time_muon(states[name].optimizers[0], timings[name].muon, device)
-    for _ in range(rounds + 1):
+    for _ in range((rounds or ROUNDS) + 1):
         for name, config in configs.items():
+            bfloat16 = uses_bfloat16(config, device)
+            timings[name].peak.append(time_matmul(device.type, bfloat16, repeats=3))
             start = _now(device)
             one_step(states[name], corpus, config, device)
             timings[name].steps.append(_now(device) - start)
             states[name].step += 1
     for timing in timings.values():
-        del timing.steps[0], timing.muon[0]
+        del timing.steps[0], timing.muon[0], timing.peak[0]
     return timings
 
 

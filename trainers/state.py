@@ -24,6 +24,9 @@ from trainers.config import TrainConfig
 from trainers.loop import TrainState
 
 KEPT = 2
+"""How many states of a run stay."""
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+"""What the manifest of a state vouches for."""
 
 
 def save_state(folder: Path, state: TrainState, config: TrainConfig, corpus_sha256: str) -> Path:
@@ -81,10 +84,10 @@ def newest_state(folder: Path) -> tuple[dict, dict[str, bytes]]:
     for step in _steps(folder):
         try:
             manifest = json.loads((step / "manifest.json").read_text(encoding="utf-8"))
-            files = {name: (step / name).read_bytes() for name in manifest}
-            if all(sha256(files[name]) == digest for name, digest in manifest.items()):
+            files = {name: (step / name).read_bytes() for name in FILES}
+            if manifest == {name: sha256(data) for name, data in files.items()}:
                 return json.loads(files["state.json"]), files
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             continue
     raise CheckpointError(
         f"{folder.name} holds no saved training state that is whole, so it cannot go on. "

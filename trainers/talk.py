@@ -72,7 +72,7 @@ def talk_corpus(config: TrainConfig, corpora: Path, tokenizer: Tokenizer | None 
         + [_story_ids(piece, tokenizer) for piece in kept_stories]
     )
     digest = hashlib.sha256()
-    for path in sorted((corpora / "dialogue").glob("*.txt")) + [corpora / STORIES]:
+    for path in (*sorted((corpora / "dialogue").glob("*.txt")), corpora / STORIES):
         digest.update(path.read_bytes() if path.is_file() else b"")
     characters = sum(len(turn.text) for talk in talks for turn in talk) + sum(map(len, stories))
     return pack_corpus(

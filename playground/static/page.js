@@ -146,13 +146,30 @@
     if (event.defaultPrevented || event.isComposing) return;
     const target = event.target;
     if (event.key === "Escape") {
+      if (closeRail()) return;
       press("stop") || press("stop-text");
     } else if (event.key === "?" && !typing(target)) {
       showKeys();
       event.preventDefault();
     } else if (event.key === "ArrowUp" && target.closest?.("#message") && target.value === "") {
-      press("edit-last");
+      document.getElementById("edit-last")?.click();
       event.preventDefault();
+    }
+  });
+
+  // --- on a phone the sampling rail is a sheet that opens from the bottom ---------------------
+
+  function closeRail() {
+    const open = document.body.dataset.rail === "open";
+    delete document.body.dataset.rail;
+    return open;
+  }
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#open-rail")) {
+      if (!closeRail()) document.body.dataset.rail = "open";
+    } else if (!event.target.closest?.("#rail")) {
+      closeRail();
     }
   });
 

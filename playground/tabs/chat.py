@@ -45,10 +45,12 @@ def _rail(shared: Shared) -> gr.HTML:
 
 def _talk(bars: gr.HTML) -> ChatTab:
     """The conversation, and the text box of the Complete mode."""
-    mode = gr.Radio(
-        [CHAT, COMPLETE], value=CHAT, label="Mode", show_label=False, container=False,
-        elem_id="mode",
-    )  # fmt: skip
+    with gr.Row(elem_id="talk-top"):
+        mode = gr.Radio(
+            [CHAT, COMPLETE], value=CHAT, label="Mode", show_label=False, container=False,
+            elem_id="mode",
+        )  # fmt: skip
+        gr.Button("Sampling", elem_id="open-rail", size="sm", scale=0, min_width=88)
     with gr.Column(elem_id="chat-box", visible=True) as chat_box:
         chatbot = gr.Chatbot(
             elem_id="conversation", label="Conversation", show_label=False, height=None,
@@ -73,12 +75,13 @@ def _talk(bars: gr.HTML) -> ChatTab:
             go_on = gr.Button("Continue", variant="primary", elem_id="continue", min_width=96)
             stop_text = gr.Button("Stop", elem_id="stop-text", min_width=64)
             take_back = gr.Button("Take back", elem_id="take-back", min_width=96)
+    edit_last = gr.Button("Change the last message", elem_id="edit-last", visible="hidden")
     status = note("chat-note", "Notes on the reply")
     tokens = reply_tokens("reply-tokens", "Tokens of the last reply")
     gr.HTML(f"<p>{LIMITS}</p>", elem_id="limits")
     return ChatTab(
         mode, chatbot, message, send, stop, clear, text, go_on, stop_text, take_back, chat_box,
-        text_box, status, bars, tokens,
+        text_box, status, bars, tokens, edit_last,
     )  # fmt: skip
 
 
@@ -101,6 +104,7 @@ def _connect_chat(shared: Shared, tab: ChatTab) -> None:
     taken = {"inputs": [tab.chatbot], "outputs": [tab.chatbot, tab.message, shared.stored_chat]}
     changes = [
         tab.chatbot.undo(do.undo, **taken, **_QUIET),
+        tab.edit_last.click(do.undo, queue=False, **taken, **_QUIET),
         tab.clear.click(do.clear, None, [*outputs], queue=False, **_QUIET),
     ]
     tab.stop.click(do.stop, None, None, queue=False, **_QUIET)
@@ -119,7 +123,7 @@ def _connect_text(shared: Shared, tab: ChatTab) -> None:
     asking = [shared.model, *shared.settings.all()]
     outputs = [
         tab.text, tab.before, tab.status, tab.tokens, shared.heads, shared.last_reply,
-        shared.stored_chat,
+        shared.stored_text,
     ]  # fmt: skip
     event = tab.go_on.click(do.complete, [tab.text, tab.before, *asking], outputs, **_QUIET)
     back = tab.take_back.click(

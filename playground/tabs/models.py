@@ -31,6 +31,7 @@ class ModelsTab:
     really: gr.Button
     keep: gr.Button
     status: gr.HTML
+    card: gr.Textbox
 
 
 def rows(infos: list[ModelInfo]) -> list[list[str]]:
@@ -74,7 +75,11 @@ def build_models(shared: Shared) -> ModelsTab:
         )  # fmt: skip
         keep = gr.Button("Keep it", visible=False, elem_id="keep-model", scale=0, min_width=88)
     status = note("models-note", "Notes on models")
-    tab = ModelsTab(table, picked, use, download, delete, really, keep, status)
+    card = gr.Textbox(
+        Shelf(shared.services).card(shared.services.model), label="Model card", lines=12,
+        max_lines=24, interactive=False, elem_id="model-card",
+    )  # fmt: skip
+    tab = ModelsTab(table, picked, use, download, delete, really, keep, status, card)
     _connect(shared, tab)
     return tab
 
@@ -84,6 +89,7 @@ def _connect(shared: Shared, tab: ModelsTab) -> None:
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     asked = [tab.really, tab.keep, tab.delete, tab.status]
     tab.table.select(do.pick, [tab.table], [tab.picked], **quiet)
+    tab.picked.change(do.card, [tab.picked], [tab.card], **quiet)
     tab.use.click(do.use, [tab.picked], [shared.model, tab.status], **quiet)
     tab.delete.click(do.ask, [tab.picked], asked, **quiet)
     tab.keep.click(do.keep, None, asked, **quiet)
@@ -117,6 +123,13 @@ class Shelf:
     def pick(self, table: object, event: gr.SelectData) -> str:
         """The model of the row that was clicked."""
         return str(event.row_value[0])
+
+    def card(self, name: str | None) -> str:
+        """What the model's folder says of it."""
+        path = self.models.checkpoints / (name or "") / "README.md"
+        if name not in self.models.names() or not path.is_file():
+            return "This model has no card."
+        return path.read_text(encoding="utf-8", errors="replace")
 
     def use(self, name: str) -> tuple[object, dict]:
         """Choose a model for all tabs, once it has been loaded without a fault."""
