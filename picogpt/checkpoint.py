@@ -71,7 +71,7 @@ def save_checkpoint(
     """Write a checkpoint folder atomically; weights are stored in float16.
 
     A folder that already holds this shape and tokenizer only gets new weights and a new
-    manifest; anything else of that name is replaced whole.
+    manifest; anything else of that name is replaced, but for its card, metrics and saved states.
 
     Args:
         folder: where; its parents are made.
@@ -107,7 +107,8 @@ def save_checkpoint(
         os.replace(folder / "pico.json.next", folder / "pico.json")
         sync_folder(folder)
     else:
-        write_folder(folder, files | {WEIGHTS_FILE: weights, "pico.json": manifest})
+        whole = files | {WEIGHTS_FILE: weights, "pico.json": manifest}
+        write_folder(folder, whole, keep=(*UNHASHED, "training"))
     if card is not None:
         write_file(folder / "README.md", card.encode("utf-8"))
     return folder

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -30,8 +31,10 @@ def write_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Make `folder` with exactly these files, atomically; an older one of that name is replaced.
+def write_folder(folder: Path, files: dict[str, bytes], keep: Iterable[str] = ()) -> None:
+    """Make `folder` with these files, atomically; an older one of that name is replaced.
+
+    Of the older one only what `keep` names goes over into the new one.
 
     The new folder is complete on disk under `.<name>.tmp` before any rename. `sweep` finishes or
     undoes what a cut between the two renames leaves. The dot keeps both names apart from those
@@ -47,6 +50,11 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+    for name in keep:
+        if (folder / name).is_dir():
+            shutil.copytree(folder / name, temporary / name)
+        elif (folder / name).is_file():
+            shutil.copy2(folder / name, temporary / name)
     sync_folder(temporary)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)

@@ -34,3 +34,10 @@ def model(tokenizer: BPETokenizer) -> GPT:
 def folder(tmp_path: Path) -> Path:
     """A tiny checkpoint folder named `tiny`, under an empty folder of its own."""
     return fakes.tiny_checkpoint(tmp_path / "tiny")
+
+
+@pytest.fixture
+def foreign(folder: Path) -> Path:
+    """A folder without a manifest, as from somebody else."""
+    (folder / "pico.json").unlink()
+    return folder

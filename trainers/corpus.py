@@ -174,13 +174,15 @@ class Corpus:
 def fit_tokenizer(text: str | Sequence[str], kind: str, vocab_size: int) -> Tokenizer:
     """A tokenizer for a text: its characters and printable ASCII, or BPE of `vocab_size` ids.
 
+    BPE learns its merges from the part that trains; an alphabet needs the characters of all.
+
     Raises:
         TokenizerError: `vocab_size` is too small for BPE.
     """
     whole = text if isinstance(text, str) else "".join(text)
     if kind == "char":
         return CharTokenizer.train(whole, also=PRINTABLE)
-    return BPETokenizer.train(whole, vocab_size)
+    return BPETokenizer.train(split_text(whole)[0], vocab_size)
 
 
 def split_text(text: str) -> tuple[str, str]:

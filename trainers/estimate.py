@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from picogpt.checkpoint import choose_device
 from trainers.config import TrainConfig
 from trainers.loop import uses_bfloat16
 
-#: Share of the rate of a plain matrix product that whole training steps reach, as measured on
-#: two cores at the presets' sizes (0.3 to 0.5).
-EFFICIENCY = 0.4
+# What a token costs besides its matrix products, as so many GELUs of one number, for each number
+# of the residual stream a layer (dropout: on top) and for each logit. Fitted to thread CPU time on
+# one core of a Xeon with AMX: microseconds a token measured, and by this model, with matrix
+# products at 137-176 GFLOP/s in float32 and 1,050-1,400 in bfloat16:
+#   float32   small 63 (64)   basic 306 (334)  fast 335 (382)  conversation 886 (1,084)
+#             large 1,795 (1,687)
+#   bfloat16                  basic 200 (216)  fast 215 (213)  conversation 453 (441)
+#             large 922 (855)
+# So a fast matrix unit helps less than its rate says: steps reach 5 to 19 % of it in bfloat16, 44
+# to 83 % of the slower one in float32. On a GPU this has not been measured.
+STREAM, DROPOUT, LOGIT = 45, 50, 11
 CHAR_VOCAB = 100
 """Size of a typical character vocabulary; the true one is known only when the text is read."""
 
@@ -51,14 +61,22 @@ def estimate(config: TrainConfig, vocab_size: int | None = None) -> Estimate:
     parameters = config.model(vocab).parameters()
     c, layers, t = config.n_embd, config.n_layer, config.block_size
     tokens = config.tokens_per_step
+    device = choose_device(config.device)
     # Weights, gradients and two optimizer moments; then, for every token, about 18 rows of width
-    # C a layer and three rows of logits, all in 4 bytes.
-    memory = 16 * parameters + 4 * tokens * (18 * c * layers + 3 * vocab)
+    # C a layer and three rows of logits, all in 4 bytes. Only CUDA drops attention weights without
+    # writing them down. Peaks measured on a CPU, and by this formula, in MB:
+    #   float32   small 69 (69)   basic 433 (366)  fast 737 (660)
+    #   bfloat16                  basic 366 (366)  fast 576 (660)  conversation 2,086 (2,387)
+    #             large 4,409 (5,078)
+    rows = 18 * c * layers + 3 * vocab
+    if config.dropout and device.type != "cuda":
+        rows += 4 * layers * config.n_head * t
+    memory = 16 * parameters + 4 * tokens * rows
     multiplied = 12 * layers * c * c + vocab * c + 2 * layers * t * c  # weights met by a token
     flops = 6 * multiplied * tokens * config.steps
-    device = choose_device(config.device)
     rate = matmul_rate(device.type, uses_bfloat16(config, device))
-    seconds = flops / (rate * EFFICIENCY)
+    gelus = c * layers * (STREAM + (DROPOUT if config.dropout else 0)) + LOGIT * vocab
+    seconds = flops / rate + gelus * tokens * config.steps / gelu_rate(device.type)
     return Estimate(parameters, memory, seconds, tokens * config.steps, flops)
 
 
@@ -68,16 +86,29 @@ def matmul_rate(device: str, bfloat16: bool) -> float:
     return time_matmul(device, bfloat16)
 
 
+@functools.lru_cache(maxsize=4)
+def gelu_rate(device: str) -> float:
+    """GELUs (of one number each, in float32) a second, measured once."""
+    numbers = torch.randn(1024, 1024, device=device)
+    work = functools.partial(F.gelu, numbers, approximate="tanh")
+    return numbers.numel() / _best_seconds(work, repeats=12)
+
+
 def time_matmul(device: str, bfloat16: bool, repeats: int = 12) -> float:
     """Floating-point operations a second of a (1024, 256) x (256, 1024) product, at its best."""
     dtype = torch.bfloat16 if bfloat16 else torch.float32
-    a = torch.ones(1024, 256, device=device, dtype=dtype)  # rolls no dice: a run may be training
-    b = torch.ones(256, 1024, device=device, dtype=dtype)
+    a = torch.randn(1024, 256, device=device).to(dtype)
+    b = torch.randn(256, 1024, device=device).to(dtype)
+    return 2 * 1024 * 256 * 1024 / _best_seconds(functools.partial(torch.mm, a, b), repeats)
+
+
+def _best_seconds(work: Callable[[], torch.Tensor], repeats: int) -> float:
+    """Seconds of one call, from the fastest of some rounds of four."""
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
         for _ in range(4):
-            product = a @ b
-        product.sum().item()  # waits for a GPU
+            result = work()
+        result[0, 0].item()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
-    return 4 * 2 * 1024 * 256 * 1024 / best
+    return best / 4

@@ -36,7 +36,7 @@ PRESETS: dict[str, Preset] = {
     "basic": _preset(
         "basic", "your own text on a laptop",
         tokenizer="bpe", vocab_size=1024, batch_size=8, steps=600, eval_every=50,
-        sample_every=100, dropout=0.1,
+        sample_every=100,
     ),
     "fast": _preset(
         "fast", "chat on a CPU in minutes", corpus="talk",
@@ -50,7 +50,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "large": _preset(
         "large", "best quality", tokenizer="bpe", vocab_size=1024, batch_size=32, steps=1500,
-        eval_every=100, sample_every=200, warmup_steps=20, dropout=0.1,
+        eval_every=100, sample_every=200, warmup_steps=20,
     ),
 }  # fmt: skip
 

@@ -228,6 +228,11 @@ def test_pick_lays_probabilities_end_to_end_likeliest_first(u: float, id: int) -
     assert pick(torch.tensor([0.25, 0.0, 0.5, 0.25]), u) == id
 
 
+def test_a_u_on_an_edge_belongs_to_what_begins_there() -> None:
+    assert pick(torch.tensor([0.25, 0.5, 0.25]), 0.5) == 0
+    assert pick(torch.tensor([0.25, 0.5, 0.25]), 0.75) == 2
+
+
 def test_pick_never_takes_a_removed_token() -> None:
     largest = math.nextafter(1.0, 0.0)
     assert pick(torch.tensor([0.0, 0.3, 0.0, 0.7, 0.0]), largest) == 1
