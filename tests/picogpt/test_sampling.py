@@ -183,6 +183,13 @@ def test_stages_run_in_the_order_of_the_docstring() -> None:
     )
 
 
+def test_top_p_sees_what_top_k_left_but_not_what_min_p_will_remove() -> None:
+    logits = log(0.5, 0.3, 0.2)  # of two tokens alone, the first has 0.625
+    assert kept(filtered(logits, SamplingConfig(temperature=1.0, top_k=2, top_p=0.6))) == [0]
+    loose = SamplingConfig(temperature=1.0, top_k=0, top_p=0.6, min_p=0.5)
+    assert kept(filtered(logits, loose)) == [0, 1]
+
+
 @given(rows, configs, st.lists(st.integers(0, 11), max_size=5), st.integers(0, 2**63 - 1))
 def test_filters_keep_at_least_one_token_and_the_choice_is_one_of_them(
     row: list[float], config: SamplingConfig, seen: list[int], seed: int
