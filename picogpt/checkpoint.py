@@ -13,29 +13,21 @@ marked unverified. Nothing is ever pickled.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as tensors_from_bytes
-from safetensors.torch import save as tensors_to_bytes
 
 from picogpt.config import GPTConfig
 from picogpt.errors import CheckpointError, ConfigError, TokenizerError
 from picogpt.files import sha256, sync_folder, to_json, write_file, write_folder
+from picogpt.manifest import UNHASHED, manifest_bytes, read_json, read_verified, settle
 from picogpt.model import GPT
 from picogpt.tokenizers import Tokenizer, load_tokenizer
+from picogpt.weights import WEIGHTS_FILE, load_weights, weights_to_bytes
 
-FORMAT_VERSION = 1
-WEIGHTS_FILE = "model.safetensors"
-#: Files the manifest does not vouch for: people edit the card, a run appends to its metrics.
-UNHASHED = ("README.md", "metrics.jsonl")
-#: Linear layers that GPT-2's files hold as (in, out), where torch keeps (out, in).
-_TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
 _ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh")
 
 
@@ -95,13 +87,13 @@ def save_checkpoint(
     files = _frame_files(model, tokenizer)
     weights = weights_to_bytes(model)
     hashes = {name: sha256(data) for name, data in files.items()} | {WEIGHTS_FILE: sha256(weights)}
-    manifest = _manifest(model, meta or {}, hashes)
+    manifest = manifest_bytes(model, meta or {}, hashes)
     same_frame = folder.is_dir() and all(
         (folder / name).is_file() and (folder / name).read_bytes() == data
         for name, data in files.items()
     )
     if same_frame:
-        _settle(folder)
+        settle(folder)
         write_file(folder / "pico.json.next", manifest)
         write_file(folder / WEIGHTS_FILE, weights)
         os.replace(folder / "pico.json.next", folder / "pico.json")
@@ -130,9 +122,9 @@ def load_checkpoint(folder: str | Path, device: str = "cpu") -> Checkpoint:
     target = choose_device(device)
     if not folder.is_dir():
         raise CheckpointError(f"There is no checkpoint folder {str(folder)!r}. Check its name.")
-    meta, weights = _read_verified(folder)
+    meta, weights = read_verified(folder)
     try:
-        config = _config_from_json(_read_json(folder / "config.json"))
+        config = _config_from_json(read_json(folder / "config.json"))
         tokenizer = load_tokenizer(folder)
     except (ConfigError, TokenizerError) as error:
         raise CheckpointError(f"{folder.name} cannot be loaded: {error}") from error
@@ -168,68 +160,6 @@ def choose_device(device: str = "auto") -> torch.device:
         return torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"{device!r} is no device. Use auto, cpu, cuda or mps.") from error
-
-
-# --- weights ----------------------------------------------------------------------------------
-
-
-def weights_to_bytes(model: GPT, dtype: torch.dtype = torch.float16) -> bytes:
-    """`model.safetensors` in GPT-2's names and layout, the tied head stored once.
-
-    Raises:
-        CheckpointError: a weight is not finite, or too large for `dtype`.
-    """
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        if name == "lm_head.weight":
-            continue
-        tensor = tensor.detach().to("cpu", dtype)
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"The weights {name} hold values that are not finite numbers; nothing was saved. "
-                "Train with a smaller learning rate."
-            )
-        tensors[name] = (tensor.t() if name.endswith(_TRANSPOSED) else tensor).contiguous()
-    return tensors_to_bytes(tensors, metadata={"format": "pt"})
-
-
-def load_weights(model: GPT, data: bytes, name: str) -> None:
-    """Give `model` the tensors of a `model.safetensors` in float32, after checking each one.
-
-    Raises:
-        CheckpointError: unreadable, or a tensor is missing, unexpected, misshapen, not floating
-            point or not finite.
-    """
-    try:
-        stored = tensors_from_bytes(data)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{name}/{WEIGHTS_FILE} is damaged ({error}). Get it again."
-        ) from error
-    stored = {k if k.startswith("transformer.") else f"transformer.{k}": v
-              for k, v in stored.items()
-              if not k.endswith((".attn.bias", ".attn.masked_bias")) and k != "lm_head.weight"}
-    state = {k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}
-    for kind, names in (("lacks", state.keys() - stored.keys()),
-                        ("also holds", stored.keys() - state.keys())):
-        if names:
-            raise CheckpointError(
-                f"{name}/{WEIGHTS_FILE} {kind} {min(names)!r}; it is not a GPT-2 of the "
-                "shape in config.json."
-            )
-    for key, tensor in stored.items():
-        tensor = tensor.t() if key.endswith(_TRANSPOSED) and tensor.dim() == 2 else tensor
-        if tensor.shape != state[key].shape or not tensor.is_floating_point():
-            raise CheckpointError(
-                f"{name}/{WEIGHTS_FILE}: {key} is {str(tensor.dtype)[6:]} "
-                f"{tuple(tensor.shape)}, expected floating point {tuple(state[key].shape)}."
-            )
-        stored[key] = tensor = tensor.float().contiguous()
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{name}/{WEIGHTS_FILE}: {key} holds non-finite values.")
-    model.load_state_dict(stored, strict=False, assign=True)
-    model.requires_grad_(True)
-    model.lm_head.weight = model.transformer["wte"].weight  # assigning untied them
 
 
 # --- the small files --------------------------------------------------------------------------
@@ -304,92 +234,3 @@ def _config_from_json(data: dict) -> GPTConfig:
             "times n_embd (GPT-2)."
         )
     return config
-
-
-def _manifest(model: GPT, meta: dict, hashes: dict[str, str]) -> bytes:
-    ours = {"format_version": FORMAT_VERSION, "parameters": model.num_parameters()}
-    body = ours | meta | ours | {"files": dict(sorted(hashes.items())), "sha256": ""}
-    return to_json(body | {"sha256": sha256(to_json(body))})
-
-
-def read_manifest(path: Path) -> dict:
-    """Parse a `pico.json` and check its own hash.
-
-    Raises:
-        CheckpointError: it cannot be read, has another version, or was changed.
-    """
-    meta = _read_json(path)
-    if meta.get("format_version") != FORMAT_VERSION or not isinstance(meta.get("files"), dict):
-        raise CheckpointError(
-            f"{path.parent.name}/pico.json has format version {meta.get('format_version')!r}; "
-            f"this program reads {FORMAT_VERSION}."
-        )
-    if sha256(to_json(meta | {"sha256": ""})) != meta.get("sha256"):
-        raise CheckpointError(
-            f"{path.parent.name}/pico.json was changed after it was written. "
-            "Restore it, or delete it to load the folder as unverified."
-        )
-    return meta
-
-
-def _settle(folder: Path) -> None:
-    """Finish a save that was cut after its weights, before a new one overwrites `.next`."""
-    waiting, weights = folder / "pico.json.next", folder / WEIGHTS_FILE
-    if not (waiting.is_file() and weights.is_file()):
-        return
-    try:
-        matches = read_manifest(waiting)["files"].get(WEIGHTS_FILE) == sha256(_read_bytes(weights))
-    except CheckpointError:  # half a manifest belongs to nothing
-        return
-    if matches:
-        os.replace(waiting, folder / "pico.json")
-        sync_folder(folder)
-
-
-def _read_verified(folder: Path) -> tuple[dict, bytes]:
-    """The manifest that matches the files ({} when foreign) and the bytes of the weights."""
-    try:
-        return _read_matching(folder)
-    except CheckpointError:  # a run may have saved between two of these reads: look once more
-        return _read_matching(folder)
-
-
-def _read_matching(folder: Path) -> tuple[dict, bytes]:
-    weights = _read_bytes(folder / WEIGHTS_FILE)
-    names = [n for n in ("pico.json", "pico.json.next") if (folder / n).is_file()]
-    problems = []
-    for name in names:
-        try:
-            meta = read_manifest(folder / name)
-            for file, expected in meta["files"].items():
-                data = weights if file == WEIGHTS_FILE else _read_bytes(folder / Path(file).name)
-                if sha256(data) != expected:
-                    raise CheckpointError(
-                        f"{folder.name}/{file} is damaged: its SHA-256 is not the one in "
-                        "pico.json. Get the folder again."
-                    )
-        except CheckpointError as error:
-            problems.append(error)
-        else:
-            return meta, weights
-    if "pico.json" in names:
-        raise problems[0]
-    return {}, weights
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CheckpointError(f"{path.parent.name}/{path.name}: {reason}.") from error
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        value = json.loads(_read_bytes(path).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.parent.name}/{path.name} is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path.parent.name}/{path.name} is not a JSON object.")
-    return value

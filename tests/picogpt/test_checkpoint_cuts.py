@@ -16,7 +16,7 @@ from picogpt import (
     load_checkpoint,
     save_checkpoint,
 )
-from picogpt import checkpoint as checkpoint_module
+from picogpt import manifest as manifest_module
 from picogpt.files import sweep
 from tests.fakes import tiny_checkpoint, tiny_model
 
@@ -147,12 +147,12 @@ def test_a_cut_while_a_folder_is_made_or_replaced_whole_is_undone_or_finished_by
 def test_a_save_between_two_reads_of_the_loader_is_no_damage(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = checkpoint_module.read_manifest
+    real = manifest_module.read_manifest
 
     def save_first(path: Path) -> dict:
-        monkeypatch.setattr(checkpoint_module, "read_manifest", real)
+        monkeypatch.setattr(manifest_module, "read_manifest", real)
         tiny_checkpoint(folder, {"steps": 5}, seed=5)
         return real(path)
 
-    monkeypatch.setattr(checkpoint_module, "read_manifest", save_first)
+    monkeypatch.setattr(manifest_module, "read_manifest", save_first)
     assert state_of(folder) == 5

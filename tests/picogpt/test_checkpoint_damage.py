@@ -21,8 +21,8 @@ from picogpt import (
     GPTConfig,
     load_checkpoint,
 )
-from picogpt.checkpoint import load_weights
 from picogpt.errors import CheckpointError
+from picogpt.weights import load_weights
 
 HASHED = (
     "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",

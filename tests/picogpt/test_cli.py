@@ -455,7 +455,7 @@ def test_bytes_text(count: int, text: str) -> None:
 
 def start(checkpoints: Path, *argv: str, **settings: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "picogpt", argv[0], "-m", str(checkpoints / "talker")]
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([*command, *argv[1:]], cwd=ROOT, **(pipes | settings))
 
 
