@@ -1,8 +1,8 @@
 """A small GPT-2 from scratch: load it, talk to it, look inside it.
 
-    import picogpt
-    pico = picogpt.load("pico-chat")
-    print(pico.chat().reply("Hello!"))
+import picogpt
+pico = picogpt.load("pico-chat")
+print(pico.chat().reply("Hello!"))
 """
 
 from picogpt.chat import ChatSession, Turn

@@ -22,7 +22,10 @@ class KVCache:
     """
 
     def __init__(
-        self, config: GPTConfig, batch: int = 1, device: torch.device | str = "cpu",
+        self,
+        config: GPTConfig,
+        batch: int = 1,
+        device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         head_size = config.n_embd // config.n_head

@@ -114,7 +114,10 @@ class ChatSession:
     """
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, sampling: SamplingConfig | None = None,
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        sampling: SamplingConfig | None = None,
         max_new_tokens: int = 100,
     ) -> None:
         if not can_render(tokenizer):
@@ -132,9 +135,7 @@ class ChatSession:
         """
         check_message(message)
         turns = [*self.turns, Turn("user", message)]
-        rendered = render(
-            turns, self.tokenizer, self.engine.config.block_size, self.max_new_tokens
-        )
+        rendered = render(turns, self.tokenizer, self.engine.config.block_size, self.max_new_tokens)
         steps = self.engine.stream(
             rendered.ids, self.sampling, self.max_new_tokens, stop_ids(self.tokenizer), stop
         )

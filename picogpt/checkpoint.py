@@ -57,7 +57,10 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: str | Path, model: GPT, tokenizer: Tokenizer, meta: dict | None = None,
+    folder: str | Path,
+    model: GPT,
+    tokenizer: Tokenizer,
+    meta: dict | None = None,
     card: str | None = None,
 ) -> Path:
     """Write a checkpoint folder atomically; weights are stored in float16.

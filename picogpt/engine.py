@@ -123,7 +123,11 @@ class Engine:
         sampling = sampling or SamplingConfig()
         self._check(ids, max_new_tokens)
         return self._steps(
-            list(ids), sampling, max_new_tokens, frozenset(stop_ids), stop,
+            list(ids),
+            sampling,
+            max_new_tokens,
+            frozenset(stop_ids),
+            stop,
             Extras(alternatives, attention, logits),
         )
 
@@ -137,8 +141,13 @@ class Engine:
         return self.model.lm_head(x).float()
 
     def _steps(
-        self, ids: list[int], sampling: SamplingConfig, max_new_tokens: int,
-        stop_ids: frozenset[int], stop: threading.Event | None, extras: Extras,
+        self,
+        ids: list[int],
+        sampling: SamplingConfig,
+        max_new_tokens: int,
+        stop_ids: frozenset[int],
+        stop: threading.Event | None,
+        extras: Extras,
     ) -> Iterator[Step]:
         dice = new_dice(sampling)
         cache = KVCache(self.config, 1, self.device, self.model.lm_head.weight.dtype)

@@ -38,15 +38,15 @@ def read_manifest(path: Path) -> dict:
             f"{path.parent.name}/pico.json has format version {meta.get('format_version')!r}; "
             f"this program reads {FORMAT_VERSION}."
         )
-    if not files.keys() >= VOUCHED:
-        raise CheckpointError(
-            f"{path.parent.name}/pico.json does not vouch for {min(VOUCHED - files.keys())}. "
-            "Get the folder again, or delete pico.json to load it as unverified."
-        )
     if sha256(to_json(meta | {"sha256": ""})) != meta.get("sha256"):
         raise CheckpointError(
             f"{path.parent.name}/pico.json was changed after it was written. "
             "Restore it, or delete it to load the folder as unverified."
+        )
+    if not files.keys() >= VOUCHED:
+        raise CheckpointError(
+            f"{path.parent.name}/pico.json does not vouch for {min(VOUCHED - files.keys())}. "
+            "Get the folder again, or delete pico.json to load it as unverified."
         )
     return meta
 

@@ -194,9 +194,7 @@ class GPT(nn.Module):
         logits = self.lm_head(self.hidden(idx, cache, trace))
         if targets is None:
             return logits
-        loss = F.cross_entropy(
-            logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE
-        )
+        loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
         return logits, loss
 
     @torch.no_grad()

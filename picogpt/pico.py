@@ -166,7 +166,9 @@ def list_checkpoints(checkpoints: str | Path = CHECKPOINTS) -> list[str]:
 
 
 def load(
-    name: str | Path, device: str = "auto", weights: str = "auto",
+    name: str | Path,
+    device: str = "auto",
+    weights: str = "auto",
     checkpoints: str | Path = CHECKPOINTS,
 ) -> Pico:
     """Load a checkpoint by name or path.

@@ -48,12 +48,16 @@ def load_weights(model: GPT, data: bytes, name: str) -> None:
         raise CheckpointError(
             f"{name}/{WEIGHTS_FILE} is damaged ({error}). Get it again."
         ) from error
-    stored = {k if k.startswith("transformer.") else f"transformer.{k}": v
-              for k, v in stored.items()
-              if not k.endswith((".attn.bias", ".attn.masked_bias")) and k != "lm_head.weight"}
+    stored = {
+        k if k.startswith("transformer.") else f"transformer.{k}": v
+        for k, v in stored.items()
+        if not k.endswith((".attn.bias", ".attn.masked_bias")) and k != "lm_head.weight"
+    }
     state = {k: v for k, v in model.state_dict().items() if k != "lm_head.weight"}
-    for kind, names in (("lacks", state.keys() - stored.keys()),
-                        ("also holds", stored.keys() - state.keys())):
+    for kind, names in (
+        ("lacks", state.keys() - stored.keys()),
+        ("also holds", stored.keys() - state.keys()),
+    ):
         if names:
             raise CheckpointError(
                 f"{name}/{WEIGHTS_FILE} {kind} {min(names)!r}; it is not a GPT-2 of the "

@@ -35,7 +35,7 @@ class _Raw:
         return self.lines[0][1]
 
 
-class _BadLineError(Exception):
+class _LineError(Exception):
     """A line that does not fit the format; becomes a CorpusError that names the file."""
 
     def __init__(self, number: int, what: str) -> None:
@@ -74,9 +74,9 @@ def parse_bank(text: str, file: str, complain: Callable[[str], None]) -> ParsedB
             try:
                 table = _table(raw)
                 if table.name in tables:
-                    raise _BadLineError(raw.lines[0][0], f"the table {table.name!r} exists already.")
+                    raise _LineError(raw.lines[0][0], f"the table {table.name!r} exists already.")
                 tables[table.name] = table
-            except _BadLineError as bad:
+            except _LineError as bad:
                 complain(f"{file}, line {bad.number}: {bad.what}")
     slots, parts = Slots(tables), []
     for raw in raws:
@@ -84,7 +84,7 @@ def parse_bank(text: str, file: str, complain: Callable[[str], None]) -> ParsedB
             read = _intent if raw.header.startswith("[") else _flow
             try:
                 parts.append(read(raw, topic, slots))
-            except _BadLineError as bad:
+            except _LineError as bad:
                 complain(f"{file}, line {bad.number}: {bad.what}")
     return ParsedBank(slots, tuple(parts))
 
@@ -112,25 +112,25 @@ def _table(raw: _Raw) -> Table:
     name = name.strip()
     if not mark or not _SLOT_NAME.fullmatch(name):
         shape = "list name = one, two" if kind == "list" else "table name: column, column"
-        raise _BadLineError(number, f"{header!r} is not of the form {shape!r}.")
+        raise _LineError(number, f"{header!r} is not of the form {shape!r}.")
     first = _cells(number, cells)
     if kind == "list":
         if len(raw.lines) > 1:
-            raise _BadLineError(raw.lines[1][0], "a list ends with its line.")
+            raise _LineError(raw.lines[1][0], "a list ends with its line.")
         return Table(name, ("name",), tuple((cell,) for cell in first))
     for column in first:
         if not _SLOT_NAME.fullmatch(column) or first.count(column) > 1:
-            raise _BadLineError(number, f"the column {column!r} is no name, or stands twice.")
+            raise _LineError(number, f"the column {column!r} is no name, or stands twice.")
     rows = tuple(_row(number, line, first) for number, line in raw.lines[1:])
     if not rows:
-        raise _BadLineError(number, f"the table {name!r} has no rows. Indent them below its header.")
+        raise _LineError(number, f"the table {name!r} has no rows. Indent them below its header.")
     return Table(name, first, rows)
 
 
 def _row(number: int, line: str, columns: tuple[str, ...]) -> tuple[str, ...]:
     cells = _cells(number, line)
     if len(cells) != len(columns):
-        raise _BadLineError(
+        raise _LineError(
             number, f"the row {line!r} has {len(cells)} cells; the table has {len(columns)}."
         )
     return cells
@@ -140,7 +140,7 @@ def _cells(number: int, line: str) -> tuple[str, ...]:
     cells = tuple(cell.strip() for cell in line.split(","))
     for cell in cells:
         if not cell or "{" in cell or "}" in cell:
-            raise _BadLineError(number, f"{line!r} has an empty cell, or one with a brace.")
+            raise _LineError(number, f"{line!r} has an empty cell, or one with a brace.")
     return cells
 
 
@@ -148,25 +148,25 @@ def _intent(raw: _Raw, topic: str, slots: Slots) -> tuple[Intent, LineNumbers]:
     start, header = raw.lines[0]
     name = header[1:-1]
     if not header.endswith("]") or not _NAME.fullmatch(name):
-        raise _BadLineError(start, f"{header!r} is no intent name: [lower-case-with-hyphens].")
+        raise _LineError(start, f"{header!r} is no intent name: [lower-case-with-hyphens].")
     values: dict[str, list[str]] = {key: [] for key in _KEYS}
     numbers: dict[str, list[int]] = {key: [] for key in _KEYS}
     for number, line in raw.lines[1:]:
         key, value = _key_value(number, line, _KEYS)
         if key in ("another", "expect", "place") and values[key]:
-            raise _BadLineError(number, f"{name!r} has a second line {key!r}.")
+            raise _LineError(number, f"{name!r} has a second line {key!r}.")
         if value not in _CHOICES.get(key, (value,)):
             known = " or ".join(map(repr, _CHOICES[key]))
-            raise _BadLineError(number, f"{key} is {value!r}; it is {known}.")
+            raise _LineError(number, f"{key} is {value!r}; it is {known}.")
         _check_slots(number, value, slots)
         values[key].append(value)
         numbers[key].append(number)
     for key in ("ask", "say"):
         if not values[key]:
-            raise _BadLineError(start, f"the intent {name!r} has no line {key!r}.")
+            raise _LineError(start, f"the intent {name!r} has no line {key!r}.")
     expect = tuple(word.strip() for word in "|".join(values["expect"]).split("|"))
     if values["expect"] and not all(expect):
-        raise _BadLineError(numbers["expect"][0], "an expected word is empty.")
+        raise _LineError(numbers["expect"][0], "an expected word is empty.")
     texts = {key: tuple(values[key]) for key in ("ask", "test", "say", "why", "more")}
     intent = Intent(
         name,
@@ -183,14 +183,14 @@ def _flow(raw: _Raw, topic: str, slots: Slots) -> tuple[Flow, LineNumbers]:
     start, header = raw.lines[0]
     name = header.removeprefix("flow").strip()
     if not _NAME.fullmatch(name):
-        raise _BadLineError(start, f"{header!r} is no flow name: flow lower-case-with-hyphens.")
+        raise _LineError(start, f"{header!r} is no flow name: flow lower-case-with-hyphens.")
     turns: list[tuple[str, list[str], bool]] = []
     numbers: dict[str, tuple[int, ...]] = {}
     gap = False
     for number, line in raw.lines[1:]:
         if line == "...":
             if not turns or turns[-1][0] != "pico":
-                raise _BadLineError(number, "a gap '...' stands after a line of pico.")
+                raise _LineError(number, "a gap '...' stands after a line of pico.")
             gap = True
             continue
         speaker, text = _key_value(number, line, ("user", "pico"))
@@ -200,11 +200,11 @@ def _flow(raw: _Raw, topic: str, slots: Slots) -> tuple[Flow, LineNumbers]:
             turns[-1][1].append(text)
             continue
         if (speaker == "user") == (len(turns) % 2 == 1):
-            raise _BadLineError(number, f"{line!r} stands where {_next_speaker(turns)} speaks.")
+            raise _LineError(number, f"{line!r} stands where {_next_speaker(turns)} speaks.")
         turns.append((speaker, [text], gap))
         gap = False
     if not turns or turns[-1][0] != "pico" or gap:
-        raise _BadLineError(start, f"the flow {name!r} does not end with a line of pico.")
+        raise _LineError(start, f"the flow {name!r} does not end with a line of pico.")
     pairs = zip(turns[::2], turns[1::2], strict=True)
     steps = tuple(Exchange(tuple(u[1]), tuple(p[1]), gap=u[2]) for u, p in pairs)
     return Flow(name, topic, steps), LineNumbers(start, numbers)
@@ -219,9 +219,9 @@ def _key_value(number: int, line: str, keys: tuple[str, ...]) -> tuple[str, str]
     key, value = key.strip(), " ".join(value.split())
     if not colon or key not in keys:
         known = ", ".join(f"{known}:" for known in keys)
-        raise _BadLineError(number, f"{line!r} starts with none of {known}")
+        raise _LineError(number, f"{line!r} starts with none of {known}")
     if not value:
-        raise _BadLineError(number, f"the line {key!r} is empty.")
+        raise _LineError(number, f"the line {key!r} is empty.")
     return key, value
 
 
@@ -229,4 +229,4 @@ def _check_slots(number: int, text: str, slots: Slots) -> None:
     try:
         slots.line(text)
     except CorpusError as error:
-        raise _BadLineError(number, str(error)) from error
+        raise _LineError(number, str(error)) from error

@@ -120,9 +120,7 @@ def speeds(name: str, device: torch.device) -> list[dict]:
         name: of the preset.
         device: where.
     """
-    configs = {
-        dtype: preset(name, dtype=dtype, device=str(device)) for dtype in measure.DTYPES
-    }
+    configs = {dtype: preset(name, dtype=dtype, device=str(device)) for dtype in measure.DTYPES}
     results = []
     for dtype, timing in measure.time_steps(configs).items():
         config, seconds = configs[dtype], statistics.median(timing.steps)

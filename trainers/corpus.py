@@ -192,7 +192,11 @@ def split_text(text: str) -> tuple[str, str]:
 
 
 def make_corpus(
-    name: str, text: str, kind: str, vocab_size: int, block_size: int,
+    name: str,
+    text: str,
+    kind: str,
+    vocab_size: int,
+    block_size: int,
     tokenizer: Tokenizer | None = None,
 ) -> Corpus:
     """Encode a text once, with a tokenizer fitted to it unless one is given.
@@ -224,8 +228,15 @@ def make_corpus(
 
 
 def pack_corpus(
-    name: str, sha256: str, characters: int, tokenizer: Tokenizer, train: np.ndarray,
-    val: np.ndarray, block_size: int, chat: bool = False, starts: np.ndarray | None = None,
+    name: str,
+    sha256: str,
+    characters: int,
+    tokenizer: Tokenizer,
+    train: np.ndarray,
+    val: np.ndarray,
+    block_size: int,
+    chat: bool = False,
+    starts: np.ndarray | None = None,
 ) -> Corpus:
     """A corpus from ids, after checking that both parts are long enough.
 
@@ -245,7 +256,11 @@ def pack_corpus(
 
 
 def training_batch(
-    ids: np.ndarray, step: int, batch_size: int, block_size: int, seed: int,
+    ids: np.ndarray,
+    step: int,
+    batch_size: int,
+    block_size: int,
+    seed: int,
     starts: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets of one step, a pure function of the step.

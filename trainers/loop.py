@@ -142,7 +142,11 @@ def one_step(
     state.model.train()
     torch.manual_seed(config.seed * 1_000_003 + state.step)  # dropout depends on the step alone
     inputs, targets = training_batch(
-        corpus.train, state.step, config.batch_size, config.block_size, config.seed,
+        corpus.train,
+        state.step,
+        config.batch_size,
+        config.block_size,
+        config.seed,
         corpus.starts,
     )
     idx = torch.from_numpy(inputs).to(device)  # (B, T)

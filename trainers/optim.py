@@ -49,9 +49,7 @@ def rate(config: TrainConfig, step: int, progress: float) -> float:
     return rise * min(1.0, max(0.0, fall))
 
 
-def set_rate(
-    optimizers: list[torch.optim.Optimizer], config: TrainConfig, share: float
-) -> None:
+def set_rate(optimizers: list[torch.optim.Optimizer], config: TrainConfig, share: float) -> None:
     """Give both optimizers their peak rates times `share`."""
     for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
         for group in optimizer.param_groups:

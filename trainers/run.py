@@ -226,9 +226,7 @@ class TrainingRun:
             with self._lock:
                 self._saved_step = report.step
 
-    def _save_weights(
-        self, corpus: Corpus, state: TrainState, report: StepMetrics | None
-    ) -> None:
+    def _save_weights(self, corpus: Corpus, state: TrainState, report: StepMetrics | None) -> None:
         """Make the weights as they are now the checkpoint."""
         save_checkpoint(
             self.folder, state.model, corpus.tokenizer, manifest(self.config, corpus, report),

@@ -49,8 +49,11 @@ def save_state(folder: Path, state: TrainState, config: TrainConfig, corpus_sha2
             "The weights hold values that are not finite numbers, so the training state was not "
             "saved. Start again with smaller learning rates."
         )
-    model = {k: v.detach().cpu().contiguous() for k, v in state.model.state_dict().items()
-             if k != "lm_head.weight"}
+    model = {
+        k: v.detach().cpu().contiguous()
+        for k, v in state.model.state_dict().items()
+        if k != "lm_head.weight"
+    }
     files = {
         "model.safetensors": tensors_to_bytes(model),
         "optimizer.safetensors": tensors_to_bytes(_optimizer_tensors(state)),

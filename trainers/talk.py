@@ -92,9 +92,7 @@ def _stories(corpora: Path) -> tuple[list[str], list[str]]:
 
 def _held_out_talks(banks: Banks) -> list[list[Turn]]:
     """Conversations whose last question is in words that training never saw."""
-    return [
-        [*item.turns, Turn("assistant", item.answer)] for item in held_out(banks, 0, HELD_OUT)
-    ]
+    return [[*item.turns, Turn("assistant", item.answer)] for item in held_out(banks, 0, HELD_OUT)]
 
 
 def _conversation_ids(talk: list[Turn], tokenizer: Tokenizer) -> list[int]:
