@@ -40,8 +40,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "fast": _preset(
         "fast", "chat on a CPU in minutes", corpus="talk",
-        tokenizer="bpe", vocab_size=4096, batch_size=16, steps=1500, eval_every=100,
-        sample_every=200, warmup_steps=20,
+        tokenizer="bpe", vocab_size=4096, batch_size=8, steps=3000, eval_every=200,
+        sample_every=400, warmup_steps=20,
     ),
     "conversation": _preset(
         "conversation", "the chat model; seconds on a GPU", corpus="talk",

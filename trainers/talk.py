@@ -2,7 +2,7 @@
 
 Every conversation and every story begins where a context begins, which is where it will begin
 when somebody talks to the model, and ends with `<|endoftext|>`. Held out are conversations that
-end in a phrasing marked `test:`, which training never sees, and the last tenth of the stories.
+end in a phrasing marked `test:`, which training never sees.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from picogpt.errors import CorpusError
 from picogpt.tokenizers import BPETokenizer, Tokenizer
 from trainers.banks import Banks, load_banks
 from trainers.config import TrainConfig
-from trainers.corpus import Corpus, pack_corpus, read_text, split_text
+from trainers.corpus import Corpus, pack_corpus, read_text
 from trainers.dialogue import conversations, held_out
 
 TALK = "talk"
 """Name of this corpus."""
-CONVERSATIONS = 16_000
+CONVERSATIONS = 24_000
 """Conversations in one epoch."""
 HELD_OUT = 600
 """Conversations to check with."""
 STORIES = "stories.txt"
-STORY_COPIES = 3
+STORY_COPIES = 6
 """How often the stories stand among the conversations of one epoch."""
 
 
@@ -59,7 +59,7 @@ def talk_corpus(config: TrainConfig, corpora: Path, tokenizer: Tokenizer | None 
         raise CorpusError(f"There are no dialogue banks in {corpora / 'dialogue'}.")
     banks = load_banks(corpora / "dialogue")
     talks = list(itertools.islice(conversations(banks, config.seed), CONVERSATIONS))
-    stories, kept_stories = _stories(corpora)
+    stories = _stories(corpora)
     if tokenizer is None:
         sample = "\n".join(turn.text for talk in talks[:4000] for turn in talk)
         tokenizer = BPETokenizer.train(sample + "\n" + "\n".join(stories), config.vocab_size)
@@ -67,10 +67,7 @@ def talk_corpus(config: TrainConfig, corpora: Path, tokenizer: Tokenizer | None 
     pieces += [_story_ids(piece, tokenizer) for piece in stories * STORY_COPIES]
     order = np.random.default_rng(config.seed).permutation(len(pieces))
     train, starts = _join([pieces[i] for i in order])
-    val, _ = _join(
-        [_conversation_ids(talk, tokenizer) for talk in _held_out_talks(banks)]
-        + [_story_ids(piece, tokenizer) for piece in kept_stories]
-    )
+    val, _ = _join([_conversation_ids(talk, tokenizer) for talk in _held_out_talks(banks)])
     digest = hashlib.sha256()
     for path in (*sorted((corpora / "dialogue").glob("*.txt")), corpora / STORIES):
         digest.update(path.read_bytes() if path.is_file() else b"")
@@ -81,13 +78,9 @@ def talk_corpus(config: TrainConfig, corpora: Path, tokenizer: Tokenizer | None 
     )  # fmt: skip
 
 
-def _stories(corpora: Path) -> tuple[list[str], list[str]]:
-    """Stories to train on, stories to check with."""
+def _stories(corpora: Path) -> list[str]:
     path = corpora / STORIES
-    if not path.is_file():
-        return [], []
-    head, tail = split_text(read_text(path))
-    return story_pieces(head), story_pieces(tail)
+    return story_pieces(read_text(path)) if path.is_file() else []
 
 
 def _held_out_talks(banks: Banks) -> list[list[Turn]]:
