@@ -72,7 +72,7 @@ def model_card(config: TrainConfig, corpus: Corpus, report: StepMetrics | None) 
         f"| corpus | {corpus.name}, {corpus.characters:,} characters |",
         f"| corpus SHA-256 | `{corpus.sha256}` |",
         f"| seed | {config.seed} |",
-        *_figures(report),
+        *_figures(report, config),
         f"| torch | {torch.__version__}, {torch.get_num_threads()} threads, "
         f"{platform.machine()} |", "",
         "It knows only its corpus, and makes things up. Do not rely on what it says.", "",
@@ -80,13 +80,13 @@ def model_card(config: TrainConfig, corpus: Corpus, report: StepMetrics | None) 
     return "\n".join(lines)
 
 
-def _figures(report: StepMetrics | None) -> list[str]:
+def _figures(report: StepMetrics | None, config: TrainConfig) -> list[str]:
     if report is None or report.val_loss is None:
         return ["| steps | 0 (not trained yet) |"]
     return [
-        f"| steps | {report.step:,} |",
+        f"| weights | after step {report.step:,} of {config.steps:,}, the best on held-out text |",
         f"| tokens read | {report.tokens:,} |",
-        f"| time | {report.seconds:.0f} s |",
+        f"| time | {report.seconds:.0f} s to that step |",
         f"| validation loss | {report.val_loss:.4f} nats a token "
         f"(perplexity {math.exp(report.val_loss):.2f}) |",
         f"| bits per byte | {report.bits_per_byte:.4f} |",
