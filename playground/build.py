@@ -26,7 +26,8 @@ from playground.training import Trainer
 from trainers.corpus import MAX_BYTES
 
 TITLE = "Pico-GPT Playground"
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+"""Values come as the page holds them: `forms` checks them, and says in a sentence what is wrong."""
 
 
 @dataclass
@@ -43,7 +44,10 @@ class Page:
 
 def build_app(services: Services) -> gr.Blocks:
     """The whole page with all its events and API endpoints."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as app:
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)
+    ) as app:
+        add_api(services)  # first: else a handler called complete takes that name
         shared = make_shared(services)
         shared.stored_settings.render()
         shared.stored_chat.render()
@@ -70,7 +74,6 @@ def build_app(services: Services) -> gr.Blocks:
         _connect_model(page)
         _connect_opening(app, page, trainer)
         _connect_lists(page, models_tab)
-        add_api(services)
     return app
 
 
@@ -86,7 +89,8 @@ def _connect_model(page: Page) -> None:
     )  # fmt: skip
     chosen = [chat.mode, chat.chat_box, chat.text_box, chat.status, chat.chatbot,
               shared.settings.top_k]  # fmt: skip
-    shared.model.change(do.choose, [chat.mode, shared.model], chosen, queue=False, **QUIET).then(
+    asked = [chat.mode, shared.model, shared.settings.top_k]
+    shared.model.change(do.choose, asked, chosen, queue=False, **QUIET).then(
         do.chances, [chat.mode, chat.message, chat.chatbot, chat.text, shared.model],
         [chat.bars], **QUIET,
     )  # fmt: skip
@@ -112,7 +116,9 @@ def _connect_opening(app: gr.Blocks, page: Page, trainer: Trainer) -> None:
     restored = app.load(
         memory.restore, [shared.stored_settings, shared.stored_chat, shared.stored_text],
         [*controls, chat.chatbot, chat.text], queue=False, **QUIET,
-    ).then(do.choose, [chat.mode, shared.model], chosen, queue=False, **QUIET)  # fmt: skip
+    ).then(
+        do.choose, [chat.mode, shared.model, shared.settings.top_k], chosen, queue=False, **QUIET
+    )  # fmt: skip
     restored.then(
         do.chances, [chat.mode, chat.message, chat.chatbot, chat.text, shared.model],
         [chat.bars], **QUIET,
@@ -128,7 +134,9 @@ def _connect_opening(app: gr.Blocks, page: Page, trainer: Trainer) -> None:
     form = [train.preset, train.corpus, *train.knobs.values()]
     app.load(trainer.estimate, form, [train.cost], **QUIET)
     for control in controls:
-        control.change(memory.keep, controls, [shared.stored_settings], queue=False, **QUIET)
+        control.change(
+            None, controls, [shared.stored_settings], js="window.pico.keepControls", **QUIET
+        )
     app.unload(do.stop)
 
 
@@ -149,18 +157,14 @@ class Memory:
     def __init__(self, shared: Shared) -> None:
         self.services = shared.services
 
-    def keep(self, *values: object) -> dict:
-        """The controls as they are stored."""
-        return {"controls": list(values)}
-
     def restore(self, stored: dict, chat: dict, text: dict) -> tuple[object, ...]:
         """The controls and the conversation as they were; defaults where nothing fits."""
         values = stored.get("controls") if isinstance(stored, dict) else None
         names = self.services.models.names()
         if not isinstance(values, list) or len(values) != 9:
-            values = [self.services.model, CHAT, *[gr.skip()] * 7]
+            values = ["", CHAT, *[gr.skip()] * 7]
         infos = [(info.label, info.name) for info in self.services.models.infos()]
-        model = values[0] if values[0] in names else self.services.model
+        model = values[0] if values[0] in names else self.services.first()
         messages = chat.get("messages") if isinstance(chat, dict) else None
         words = text.get("text") if isinstance(text, dict) else None
         return (
@@ -171,8 +175,13 @@ class Memory:
 
 
 def launch(
-    app: gr.Blocks, host: str = "127.0.0.1", port: int = 7860, allow_hosts: Iterable[str] = (),
-    auth: tuple[str, str] | None = None, block: bool = True, quiet: bool = False,
+    app: gr.Blocks,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    allow_hosts: Iterable[str] = (),
+    auth: tuple[str, str] | None = None,
+    block: bool = True,
+    quiet: bool = False,
 ) -> str:
     """Serve the page.
 
@@ -195,9 +204,12 @@ def launch(
     _, url, _ = app.launch(
         server_name=host, server_port=port or None, share=False, ssr_mode=False,
         run_history=False, enable_monitoring=False, max_threads=128, auth=auth,
-        max_file_size=MAX_BYTES + 1_000_000, state_session_capacity=200, inbrowser=False,
+        max_file_size=5 * MAX_BYTES, state_session_capacity=200, inbrowser=False,
         app_kwargs={"middleware": [guard(host, allow_hosts)]}, theme=theme(), head=head(),
-        prevent_thread_lock=not block, quiet=quiet, show_error=True,
-        footer_links=["api"],
+        prevent_thread_lock=True, quiet=True, show_error=True, footer_links=["api"],
     )  # fmt: skip
+    if not quiet:
+        print(f"{TITLE} is at {url} (Ctrl-C ends it)", flush=True)
+    if block:
+        app.block_thread()
     return url

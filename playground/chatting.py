@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +15,7 @@ from picogpt.pico import Pico
 from playground.components import bars_payload, reply_payload
 from playground.errors import error_note, info_note
 from playground.forms import sampling_form, settings_line, text_form
+from playground.messages import Messages, asked, last_question, plain, said, turns_of
 from playground.replies import Reply, chat_reply, completion
 from playground.shared import Shared
 
@@ -22,7 +25,6 @@ NOT_FOR_CHAT = (
     "{name} was trained to continue text, not to chat, so it completes what you write. "
     "Choose pico-chat to talk."
 )
-Messages = list[dict]
 
 
 @dataclass
@@ -49,45 +51,6 @@ class ChatTab:
     """Texts before each completion, for taking one back."""
 
 
-# --- messages ---------------------------------------------------------------------------------
-
-
-def message_text(message: dict) -> str:
-    """What was said in a message of the page, without the caption under it."""
-    content = message["content"]
-    if isinstance(content, str):
-        return content
-    parts = [part["text"] if isinstance(part, dict) else str(part) for part in content]
-    return parts[0] if parts else ""
-
-
-def turns_of(messages: Messages) -> list[Turn]:
-    """The conversation behind the messages of the page."""
-    return [Turn(m["role"], message_text(m)) for m in messages if m["role"] != "system"]
-
-
-def said(text: str, caption: str = "") -> dict:
-    """A message of the model; the caption is shown under it and never read by the model."""
-    parts = [{"type": "text", "text": text}]
-    return {
-        "role": "assistant",
-        "content": parts + ([{"type": "text", "text": caption}] if caption else []),
-    }
-
-
-def asked(text: str) -> dict:
-    """A message of the person."""
-    return {"role": "user", "content": [{"type": "text", "text": text}]}
-
-
-def last_question(messages: Messages) -> tuple[Messages, str]:
-    """What came before the last message of the person, and that message."""
-    for index in range(len(messages) - 1, -1, -1):
-        if messages[index]["role"] == "user":
-            return messages[:index], message_text(messages[index])
-    return messages, ""
-
-
 # --- handlers ---------------------------------------------------------------------------------
 
 
@@ -98,7 +61,11 @@ class Handlers:
         self.shared, self.tab, self.services = shared, tab, shared.services
 
     def send(
-        self, message: str, messages: Messages, model: str, request: gr.Request,
+        self,
+        message: str,
+        messages: Messages,
+        model: str,
+        request: gr.Request,
         *settings: object,
     ) -> Iterator[dict]:
         """Answer a new message."""
@@ -112,28 +79,37 @@ class Handlers:
         yield from self._answer(message, earlier, model, settings, request)
 
     def edit(
-        self, messages: Messages, model: str, event: gr.EditData, request: gr.Request,
+        self,
+        messages: Messages,
+        model: str,
+        event: gr.EditData,
+        request: gr.Request,
         *settings: object,
     ) -> Iterator[dict]:
         """Answer a message that was changed; what came after it is dropped."""
         index = event.index[0] if isinstance(event.index, (list, tuple)) else event.index
-        yield from self._answer(str(event.value), messages[:index], model, settings, request)
+        yield from self._answer(plain(str(event.value)), messages[:index], model, settings, request)
 
     def example(
-        self, messages: Messages, model: str, event: gr.SelectData, request: gr.Request,
+        self,
+        messages: Messages,
+        model: str,
+        event: gr.SelectData,
+        request: gr.Request,
         *settings: object,
     ) -> Iterator[dict]:
         """Ask one of the prompts that the model suggests."""
         yield from self._answer(event.value["text"], messages, model, settings, request)
 
-    def undo(self, messages: Messages) -> tuple[Messages, str, dict]:
+    def undo(self, messages: Messages, request: gr.Request) -> tuple[Messages, str, dict]:
         """Take the last exchange back; its question returns to the box."""
+        self.services.sessions.drop(request.session_hash or "")
         earlier, question = last_question(messages)
         return earlier, question, {"messages": earlier}
 
     def clear(self, request: gr.Request) -> dict:
         """Begin a new conversation."""
-        self.services.sessions.stop(request.session_hash or "")
+        self.services.sessions.drop(request.session_hash or "")
         tab = self.tab
         return {
             tab.chatbot: [], tab.status: None, tab.tokens: None,
@@ -141,26 +117,36 @@ class Handlers:
         }  # fmt: skip
 
     def _answer(
-        self, message: str, messages: Messages, model: str, settings: tuple[object, ...],
+        self,
+        message: str,
+        messages: Messages,
+        model: str,
+        settings: tuple[object, ...],
         request: gr.Request,
     ) -> Iterator[dict]:
-        tab = self.tab
+        tab, sessions, session = self.tab, self.services.sessions, request.session_hash or ""
         try:
             pico = self.services.models.get(model)
             sampling, tokens = sampling_form(pico.engine.config, *settings)
             asked_now = [*messages, asked(text_form(message, "The message"))]
-            stop = self.services.sessions.begin(request.session_hash or "")
+            stop = threading.Event()
             updates = chat_reply(
                 pico, turns_of(asked_now), sampling, tokens, stop, self.services.traces
             )
+            sessions.begin(session, stop)
             yield {tab.chatbot: asked_now, tab.message: "", tab.status: None, tab.tokens: None}
             key = None
             for reply in updates:
-                shown = {tab.chatbot: [*asked_now, said(reply.text)]}
+                if not sessions.holds(session, stop):
+                    break  # the conversation has moved on: New, undo or another question
+                update = {tab.chatbot: [*asked_now, said(reply.text)]}
                 if reply.trace is not None and reply.trace.key != key:
                     key = reply.trace.key
-                    shown[self.shared.heads] = reply.trace.payload()
-                yield shown
+                    update[self.shared.trace] = key
+                yield update
+            if not sessions.holds(session, stop):
+                yield {tab.chatbot: gr.skip()}  # what is sent last is applied once more at the end
+                return
             done = [*asked_now, said(reply.text, reply.caption(model))]
             yield {
                 tab.chatbot: done,
@@ -180,18 +166,17 @@ class Handlers:
         try:
             pico = self.services.models.get(model)
             sampling, tokens = sampling_form(pico.engine.config, *settings)
-            stop = self.services.sessions.begin(request.session_hash or "")
-            updates = completion(
-                pico, text_form(text), sampling, tokens, stop, self.services.traces
-            )
+            text, stop = text_form(text), threading.Event()
+            updates = completion(pico, text, sampling, tokens, stop, self.services.traces)
+            self.services.sessions.begin(request.session_hash or "", stop)
             yield {tab.status: None, tab.tokens: None}
             key = None
             for reply in updates:
-                shown = {tab.text: text + reply.text}
+                update = {tab.text: text + reply.text}
                 if reply.trace is not None and reply.trace.key != key:
                     key = reply.trace.key
-                    shown[self.shared.heads] = reply.trace.payload()
-                yield shown
+                    update[self.shared.trace] = key
+                yield update
             yield {
                 tab.text: text + reply.text,
                 tab.before: [*before[-20:], text],
@@ -203,9 +188,10 @@ class Handlers:
         except PicoGPTError as error:
             yield {tab.status: error_note(error)}
 
-    def take_back(self, before: list[str], text: str) -> tuple[str, list[str]]:
+    def take_back(self, before: list[str], text: str) -> tuple[str, list[str], dict]:
         """The text as it was before the last completion."""
-        return (before[-1], before[:-1]) if before else (text, [])
+        text = before[-1] if before else text
+        return text, before[:-1], {"text": text}
 
     def stop(self, request: gr.Request) -> None:
         """End the session's stream."""
@@ -218,8 +204,8 @@ class Handlers:
         try:
             pico = self.services.models.get(model)
             if mode == COMPLETE or not pico.checkpoint.can_chat:
-                return next_of_text(pico, text)
-            return first_of_reply(pico, messages, message)
+                return next_of_text(pico, text or "")
+            return first_of_reply(pico, messages, message or "")
         except PicoGPTError:
             return None  # said in words when the text is sent
 
@@ -227,7 +213,7 @@ class Handlers:
         """Show the conversation or the text."""
         return gr.update(visible=mode == CHAT), gr.update(visible=mode == COMPLETE)
 
-    def choose(self, mode: str, model: str) -> tuple[dict, ...]:
+    def choose(self, mode: str, model: str, top_k: object) -> tuple[dict, ...]:
         """Show what the mode and the model allow; a model that cannot chat completes."""
         try:
             pico = self.services.models.get(model)
@@ -237,7 +223,8 @@ class Handlers:
         mode = mode if chats else COMPLETE
         why = "" if chats else NOT_FOR_CHAT.format(name=model)
         meta = pico.checkpoint.meta
-        vocab = pico.engine.config.vocab_size
+        most = min(200, pico.engine.config.vocab_size)
+        over = isinstance(top_k, (int, float)) and top_k > most
         return (
             gr.update(value=mode, interactive=chats),
             gr.update(visible=mode == CHAT),
@@ -245,15 +232,22 @@ class Handlers:
             info_note(why),
             gr.update(
                 placeholder=greeting(model, meta),
-                examples=[{"text": text} for text in meta.get("prompts", [])[:8]],
+                examples=[{"text": text} for text in prompts(meta)],
             ),
-            gr.update(maximum=min(200, vocab)),
+            gr.update(maximum=most, **({"value": most} if over else {})),
         )
 
 
 def greeting(model: str, meta: dict) -> str:
     """What the model says before anything was said, from its manifest."""
-    return meta.get("greeting") or GREETING.format(name=model)
+    words = str(meta.get("greeting") or GREETING.format(name=model))
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", words)  # the page reads it as Markdown
+
+
+def prompts(meta: dict) -> list[str]:
+    """At most eight things to ask, from a model's manifest."""
+    listed = meta.get("prompts")
+    return [str(text) for text in listed[:8]] if isinstance(listed, list) else []
 
 
 def first_of_reply(pico: Pico, messages: Messages, message: str) -> dict:
@@ -262,8 +256,9 @@ def first_of_reply(pico: Pico, messages: Messages, message: str) -> dict:
     if message.strip():
         earlier, last = messages, message
     last = last or "Hello!"
-    ids = render([*turns_of(earlier), Turn("user", last)], pico.tokenizer,
-                 pico.engine.config.block_size).ids
+    ids = render(
+        [*turns_of(earlier), Turn("user", last)], pico.tokenizer, pico.engine.config.block_size
+    ).ids
     shown = last if len(last) <= 40 else last[:37] + "..."
     return _bars(pico, ids, f'How the reply to "{shown}" begins')
 
@@ -281,6 +276,4 @@ def _tokens_payload(pico: Pico, reply: Reply, model: str, settings: str) -> dict
     if not reply.steps:
         return None
     key = reply.trace.key if reply.trace is not None else str(reply.seed)
-    return reply_payload(
-        key, model, reply.seed, settings, reply.steps, pico.tokenizer.token_text
-    )
+    return reply_payload(key, model, reply.seed, settings, reply.steps, pico.tokenizer.token_text)

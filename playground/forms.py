@@ -17,7 +17,7 @@ from trainers.presets import preset
 
 MAX_NEW_TOKENS = 1000
 """Most tokens of one reply or completion."""
-TEMPERATURE_MAX = 2.0
+TEMPERATURE_MAX = 2
 MAX_TEXT = 20_000
 """Most characters of a message or prompt."""
 
@@ -38,8 +38,13 @@ _RANGES = {
 
 
 def sampling_form(
-    model: GPTConfig, temperature: object = None, top_k: object = None, top_p: object = None,
-    min_p: object = None, repetition_penalty: object = None, max_new_tokens: object = None,
+    model: GPTConfig,
+    temperature: object = None,
+    top_k: object = None,
+    top_p: object = None,
+    min_p: object = None,
+    repetition_penalty: object = None,
+    max_new_tokens: object = None,
     seed: object = None,
 ) -> tuple[SamplingConfig, int]:
     """The sampling settings and the number of tokens that the controls ask for.
@@ -76,11 +81,11 @@ def number(field: str, value: object, vocab_size: int = 0) -> float | int:
         high = max(vocab_size, DEFAULTS["top_k"])
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = math.nan
     if math.isnan(result) or (whole and result != int(result) if math.isfinite(result) else True):
         kind = "a whole number" if whole else "a number"
-        raise SamplingError(f"{label} is {kind} from {low:g} to {high:,g}; {value!r} is not.")
+        raise SamplingError(f"{label} is {kind} from {low:g} to {high:,}; {_short(value)} is not.")
     if not low <= result <= high:
         few = "too few" if whole and result < low else "too small" if result < low else ""
         raise SamplingError(
@@ -90,17 +95,31 @@ def number(field: str, value: object, vocab_size: int = 0) -> float | int:
     return int(result) if whole else result
 
 
-def text_form(text: str, what: str = "The text") -> str:
-    """A text of bearable length.
+def text_form(text: object, what: str = "The text") -> str:
+    """A text of bearable length; an emptied box holds "".
 
     Raises:
-        SamplingError: it has more than `MAX_TEXT` characters.
+        SamplingError: it is no text, or has more than `MAX_TEXT` characters.
     """
+    text = "" if text is None else text
+    if not isinstance(text, str):
+        raise SamplingError(f"{what} is a string; {_short(text)} is not. Send a string.")
     if len(text) > MAX_TEXT:
         raise SamplingError(
             f"{what} has {len(text):,} characters; at most {MAX_TEXT:,} are read. Shorten it."
         )
     return text
+
+
+def whole_form(label: str, value: object) -> int:
+    """A whole number of at least 0.
+
+    Raises:
+        SamplingError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SamplingError(f"{label} is a whole number of at least 0; {_short(value)} is not.")
+    return value
 
 
 def train_form(preset_name: str, corpus: str, **fields: object) -> TrainConfig:
@@ -114,7 +133,7 @@ def train_form(preset_name: str, corpus: str, **fields: object) -> TrainConfig:
     Raises:
         ConfigError: a value of the wrong kind or outside its range, or sizes that do not fit.
     """
-    base = preset(preset_name)
+    base = preset(str(preset_name))
     changes: dict[str, object] = {"corpus": corpus}
     for name, value in fields.items():
         if value is None or value == "":
@@ -129,12 +148,20 @@ def _as(wanted: type, name: str, value: object) -> object:
         return str(value)
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = math.nan
     if math.isnan(result) or (wanted is int and (math.isinf(result) or result != int(result))):
         kind = "a whole number" if wanted is int else "a number"
-        raise ConfigError(f"{name} is {kind}; {value!r} is not. Type one, or leave the preset's.")
+        raise ConfigError(
+            f"{name} is {kind}; {_short(value)} is not. Type one, or leave the preset's."
+        )
     return wanted(result)
+
+
+def _short(value: object) -> str:
+    """A value as it stands in a sentence."""
+    shown = repr(value)
+    return shown if len(shown) <= 40 else shown[:37] + "..."
 
 
 def settings_line(sampling: SamplingConfig) -> str:

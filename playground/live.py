@@ -15,8 +15,8 @@ from torch import Tensor
 
 from playground.components.assets import pack_u8
 
-KEPT = 200
-"""Most traces held at a time; the oldest go first (about 1 MB each at 256 tokens)."""
+KEPT = 60
+"""Most traces held at a time; the oldest go first (2.6 MB each at 40 heads and 256 tokens)."""
 
 
 class LiveTrace:

@@ -21,6 +21,7 @@ from playground.live import LiveTrace, LiveTraces
 FLUSH_SECONDS = 0.06
 MAX_SECONDS = 120.0
 """Longest time one reply may take."""
+FULL = "The context of {block} tokens became full: only the newest part is still read."
 
 
 @dataclass
@@ -51,15 +52,20 @@ class Reply:
 
     def caption(self, model: str) -> str:
         """Model, seed and speed, to stand under the reply."""
-        parts = [model, f"seed {self.seed}", f"{len(self.steps)} tokens"]
+        count = "1 token" if len(self.steps) == 1 else f"{len(self.steps):,} tokens"
+        parts = [model, f"seed {self.seed}", count]
         if self.tokens_per_second:
             parts.append(f"{self.tokens_per_second:,.0f} tokens/s")
         return ", ".join(parts) + (", stopped" if self.stopped else "")
 
 
 def chat_reply(
-    pico: Pico, turns: Sequence[Turn], sampling: SamplingConfig, max_new_tokens: int,
-    stop: threading.Event | None = None, traces: LiveTraces | None = None,
+    pico: Pico,
+    turns: Sequence[Turn],
+    sampling: SamplingConfig,
+    max_new_tokens: int,
+    stop: threading.Event | None = None,
+    traces: LiveTraces | None = None,
 ) -> Iterator[Reply]:
     """Answer a conversation.
 
@@ -79,8 +85,8 @@ def chat_reply(
     note = ""
     if rendered.dropped_turns:
         note = (
-            f"The context holds {block} tokens: the oldest {rendered.dropped_turns} messages "
-            "are no longer read."
+            f"The context holds {block} tokens: the oldest messages "
+            f"({rendered.dropped_turns}) are no longer read."
         )
     if rendered.cut_tokens:
         note = (
@@ -93,8 +99,12 @@ def chat_reply(
 
 
 def completion(
-    pico: Pico, prompt: str, sampling: SamplingConfig, max_new_tokens: int,
-    stop: threading.Event | None = None, traces: LiveTraces | None = None,
+    pico: Pico,
+    prompt: str,
+    sampling: SamplingConfig,
+    max_new_tokens: int,
+    stop: threading.Event | None = None,
+    traces: LiveTraces | None = None,
 ) -> Iterator[Reply]:
     """Continue a text; see `chat_reply`.
 
@@ -115,8 +125,14 @@ def completion(
 
 
 def _gather(
-    pico: Pico, ids: list[int], sampling: SamplingConfig, max_new_tokens: int,
-    ends: tuple[int, ...], stop: threading.Event | None, traces: LiveTraces | None, note: str,
+    pico: Pico,
+    ids: list[int],
+    sampling: SamplingConfig,
+    max_new_tokens: int,
+    ends: tuple[int, ...],
+    stop: threading.Event | None,
+    traces: LiveTraces | None,
+    note: str,
 ) -> Iterator[Reply]:
     """Steps into updates; the last update has everything."""
     reply = Reply(note=note)
@@ -127,6 +143,7 @@ def _gather(
     steps = with_text(stream, pico.tokenizer)
     recorder = _Recorder(pico, ids, traces) if traces is not None else None
     first = flushed = 0.0
+    full = ""
     try:
         for step in steps:
             now = time.perf_counter()
@@ -134,6 +151,9 @@ def _gather(
             reply.steps.append(step)
             reply.text += step.text
             reply.seconds, reply.first_seconds = now - first, first - start
+            if step.dropped > reply.steps[0].dropped and not full:
+                full = FULL.format(block=pico.engine.config.block_size)
+                reply.note = f"{reply.note} {full}".strip()
             if recorder is not None:
                 reply.trace = recorder.add(step)
             if now - flushed >= FLUSH_SECONDS:

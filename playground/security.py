@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 SAFE_SITES = ("same-origin", "same-site", "none")
 
 
@@ -30,7 +30,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self.app = app
-        self.hosts = {host.lower() for host in hosts}
+        self.hosts = {host_name(host) for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with the reason why not."""
@@ -59,10 +59,11 @@ class Guard:
 
 
 def host_name(header: str) -> str:
-    """The name in a Host header, without its port, in lower case."""
-    if header.startswith("["):
-        return header[: header.find("]") + 1].lower()
-    return header.rsplit(":", 1)[0].lower() if ":" in header else header.lower()
+    """The name in a Host header, without port and brackets, in lower case."""
+    name = header.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name if name.count(":") > 1 else name.partition(":")[0]  # several: a bare IPv6
 
 
 def guard(host: str, extra_hosts: Iterable[str] = ()) -> Middleware:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from picogpt.checkpoint import load_checkpoint, read_manifest
-from picogpt.errors import CheckpointError, PicoGPTError
-from picogpt.pico import Pico, find_checkpoint, list_checkpoints
+from picogpt.checkpoint import load_checkpoint
+from picogpt.errors import CheckpointError, CorpusError, PicoGPTError
+from picogpt.manifest import read_manifest
+from picogpt.pico import Pico, list_checkpoints
 from playground.live import LiveTraces
 from trainers.registry import RunRegistry
+from trainers.sources import corpus_names
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +25,8 @@ LOADED = 3
 """Most models held in memory at a time."""
 SESSIONS = 1000
 """Most browser sessions whose streams can be stopped at a time."""
+ZIPS = 8
+"""Most zips for downloading that are kept at a time."""
 DEFAULT_MODEL = "pico-chat"
 
 
@@ -67,6 +72,7 @@ class ModelStore:
         self.checkpoints, self.device = Path(checkpoints), device
         self._lock = threading.Lock()
         self._loaded: OrderedDict[str, tuple[tuple[int, ...], Pico]] = OrderedDict()
+        self._zips: deque[tempfile.TemporaryDirectory] = deque(maxlen=ZIPS)
 
     def names(self) -> list[str]:
         """Names of all models, the default one first."""
@@ -92,7 +98,10 @@ class ModelStore:
             return loaded[1]
 
     def _load(
-        self, name: str, folder: Path, stamp: tuple[int, ...],
+        self,
+        name: str,
+        folder: Path,
+        stamp: tuple[int, ...],
         before: tuple[tuple[int, ...], Pico] | None,
     ) -> tuple[tuple[int, ...], Pico]:
         try:
@@ -106,15 +115,17 @@ class ModelStore:
     def info(self, name: str) -> ModelInfo:
         """What is known of a model from its small files; never raises for a broken one."""
         folder = self.checkpoints / name
-        size = sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
+        size = _size(folder)
         try:
             meta = read_manifest(folder / "pico.json") if (folder / "pico.json").exists() else {}
         except PicoGPTError as error:
             return ModelInfo(name, 0, None, "", size, False, 0, str(error))
+        corpus = meta.get("corpus")
         return ModelInfo(
-            name, meta.get("parameters", 0), meta.get("bits_per_byte"),
-            meta.get("corpus", {}).get("name", "not known"), size, bool(meta.get("chat")),
-            meta.get("steps", 0), "" if meta else "unverified: not made here",
+            name, int(_number(meta.get("parameters")) or 0), _number(meta.get("bits_per_byte")),
+            str(corpus.get("name", "not known")) if isinstance(corpus, dict) else "not known",
+            size, bool(meta.get("chat")), int(_number(meta.get("steps")) or 0),
+            "" if meta else "unverified: not made here",
         )  # fmt: skip
 
     def infos(self) -> list[ModelInfo]:
@@ -139,7 +150,9 @@ class ModelStore:
             CheckpointError: there is no such model.
         """
         folder = self._folder(name)
-        scratch = Path(tempfile.mkdtemp(prefix="pico-zip-"))
+        kept = tempfile.TemporaryDirectory(prefix="pico-zip-")
+        self._zips.append(kept)  # the oldest goes, and is removed from the disk
+        scratch = Path(kept.name)
         shutil.copytree(
             folder, scratch / name, ignore=shutil.ignore_patterns("training", "*.tmp", "*.next")
         )
@@ -149,15 +162,39 @@ class ModelStore:
 
     def _folder(self, name: str) -> Path:
         """The folder of a listed model; never a path from outside."""
-        if name not in list_checkpoints(self.checkpoints):
-            return find_checkpoint(Path(str(name)).name or "?", self.checkpoints)
-        return self.checkpoints / name
+        there = self.names()
+        if name in there:
+            return self.checkpoints / name
+        if not there:
+            raise CheckpointError("There is no model yet. Make one in the Train tab.")
+        if not name:
+            raise CheckpointError(f"No model is chosen. Choose one of: {', '.join(there)}.")
+        raise CheckpointError(
+            f"There is no model {str(name)[:80]!r}. There are: {', '.join(there)}."
+        )
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
     """Changes whenever the manifest or the weights are replaced."""
     files = [folder / "pico.json", folder / "model.safetensors"]
     return tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a folder's files; one that a run replaces at this moment counts as 0."""
+    sizes = []
+    for path in folder.glob("*"):
+        try:
+            sizes.append(path.stat().st_size if path.is_file() else 0)
+        except OSError:
+            continue
+    return sum(sizes)
+
+
+def _number(value: object) -> float | None:
+    """A finite number out of a manifest, whoever wrote it; None for anything else."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return value if good else None
 
 
 class Sessions:
@@ -167,9 +204,8 @@ class Sessions:
         self._lock = threading.Lock()
         self._events: OrderedDict[str, threading.Event] = OrderedDict()
 
-    def begin(self, session: str) -> threading.Event:
-        """A fresh Event for a new stream; the session's earlier stream is stopped."""
-        event = threading.Event()
+    def begin(self, session: str, event: threading.Event) -> None:
+        """Take `event` as the stop of a session's new stream; its earlier stream is stopped."""
         with self._lock:
             earlier = self._events.pop(session, None)
             self._events[session] = event
@@ -177,12 +213,23 @@ class Sessions:
                 self._events.popitem(last=False)
         if earlier is not None:
             earlier.set()
-        return event
+
+    def holds(self, session: str, event: threading.Event) -> bool:
+        """Whether `event` is still that of the session's newest stream, and not dropped."""
+        with self._lock:
+            return self._events.get(session) is event
 
     def stop(self, session: str) -> None:
         """End the session's stream within one token."""
         with self._lock:
             event = self._events.get(session)
+        if event is not None:
+            event.set()
+
+    def drop(self, session: str) -> None:
+        """End the session's stream, and let nothing more of it reach the page."""
+        with self._lock:
+            event = self._events.pop(session, None)
         if event is not None:
             event.set()
 
@@ -198,10 +245,30 @@ class Services:
     model: str = DEFAULT_MODEL
     """The model that is chosen when the page opens."""
 
+    def first(self) -> str:
+        """The model to begin with: `model`, or another where that was deleted; "" for none."""
+        names = self.models.names()
+        return self.model if self.model in names else next(iter(names), "")
+
     @property
     def corpora(self) -> Path:
         """The folder of all texts."""
         return self.runs.corpora
+
+    def corpus(self, name: object) -> str:
+        """A text's name, after checking that it is one: visitors may not name other files.
+
+        Raises:
+            CorpusError: it is not in the list.
+        """
+        there = corpus_names(self.corpora)
+        if not there:
+            raise CorpusError("There is no text to train on yet. Upload one.")
+        if name not in there:
+            raise CorpusError(
+                f"There is no text {str(name)[:80]!r} here. Choose one of: {', '.join(there)}."
+            )
+        return str(name)
 
 
 def make_services(

@@ -47,6 +47,8 @@ class Shared:
     """`{"text": "..."}`: the text being completed."""
     last_reply: gr.State
     """What was read and written last, as text, for the Look inside tab."""
+    trace: gr.State
+    """Key of the stream whose attention was recorded last."""
     heads: gr.HTML
     """The attention grid; a streaming reply feeds it."""
 
@@ -67,6 +69,7 @@ def make_shared(services: Services) -> Shared:
         gr.BrowserState({}, storage_key="pico-conversation", **_STORE, render=False),
         gr.BrowserState({}, storage_key="pico-text", **_STORE, render=False),
         gr.State(""),
+        gr.State(""),
         heads_grid(
             "heads", "Attention heads", rows_since=services.traces.rows_since, render=False
         ),
@@ -76,9 +79,7 @@ def make_shared(services: Services) -> Shared:
 def make_settings() -> Settings:
     """The sampling controls, unplaced."""
 
-    def slider(
-        name: str, label: str, low: float, high: float, step: float, info: str
-    ) -> gr.Slider:
+    def slider(name: str, label: str, low: float, high: float, step: float, info: str) -> gr.Slider:
         return gr.Slider(
             low, high, value=DEFAULTS[name], step=step, label=label, info=info, render=False,
             elem_id=name.replace("_", "-"), elem_classes="setting",

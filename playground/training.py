@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 
@@ -56,12 +57,11 @@ def status_line(snapshot: dict) -> str:
     return ", ".join(parts)
 
 
-def curve_of(name: str, reports: list[StepMetrics], state: str, total: int,
-             baselines: dict[str, float]) -> dict:
+def curve_of(
+    name: str, reports: list[StepMetrics], state: str, total: int, baselines: dict[str, float]
+) -> dict:
     """The payload of the loss curve for a run."""
-    return loss_payload(
-        name, points_of(reports), state=state, total=total, baselines=baselines
-    )
+    return loss_payload(name, points_of(reports), state=state, total=total, baselines=baselines)
 
 
 def points_of(reports: list[StepMetrics]) -> dict:
@@ -77,8 +77,22 @@ def last_sample(reports: list[StepMetrics]) -> str:
     """The newest sample, with the step it was written at."""
     for report in reversed(reports):
         if report.sample:
-            return f"[step {report.step:,}]\n{report.sample}"
+            return f"Step {report.step:,}\n\n{spoken(report.sample)}"
     return ""
+
+
+def spoken(sample: str) -> str:
+    """A sample with its turns written as a script, where it has any."""
+    for mark, words in (("<|user|>", "\nYou: "), ("<|assistant|>", "\nPico: "), ("<|end|>", ""),
+                        ("<|endoftext|>", "")):  # fmt: skip
+        sample = sample.replace(mark, words)
+    return sample.strip()
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, stamp: int) -> list[StepMetrics]:
+    """A file of metrics, read once for every `stamp` (when it was written)."""
+    return read_metrics(path)
 
 
 class Trainer:
@@ -89,25 +103,32 @@ class Trainer:
 
     # --- the form ---------------------------------------------------------------------------
 
-    def upload(self, file: str | None) -> tuple[object, dict | None]:
-        """Check and keep an uploaded text; it becomes the chosen one."""
+    def upload(self, file: dict | None) -> tuple[None, object, dict | None]:
+        """Check and keep an uploaded text; it becomes the chosen one.
+
+        Args:
+            file: as the page sends it: `path` on this server, and `orig_name`.
+
+        Returns:
+            For the upload box (empty again), the choice of texts and the note.
+        """
         if not file:
-            return gr.skip(), None
-        path = Path(file)
+            return None, gr.skip(), None
+        path = Path(file["path"])
         try:
-            stored = import_text(path.read_bytes(), path.name, self.services.corpora)
+            name = file.get("orig_name") or path.name
+            stored = import_text(path.read_bytes(), name, self.services.corpora)
         except (CorpusError, OSError) as error:
-            return gr.skip(), {"text": str(error), "kind": "error"}
+            return None, gr.skip(), {"text": str(error), "kind": "error"}
         finally:
             path.unlink(missing_ok=True)
         names = corpus_names(self.services.corpora)
         size = stored.stat().st_size
-        return gr.update(choices=names, value=stored.stem), info_note(
-            f"{stored.name}, {size / 1000:,.1f} KB, is ready to train on."
-        )
+        words = f"{stored.name}, {size / 1000:,.1f} KB, is ready to train on."
+        return None, gr.update(choices=names, value=stored.stem), info_note(words)
 
     def load_preset(self, preset_name: str) -> tuple[object, ...]:
-        """The preset's values for every control, and its corpus."""
+        """The preset's values for every control."""
         config = PRESETS[preset_name].config
         return tuple(getattr(config, name) for name in KNOBS if name != "out")
 
@@ -133,7 +154,10 @@ class Trainer:
                 active.pause()
             elif state == "paused" and active is not None:
                 active.resume()
+            elif state in BUTTONS:  # it ended while the button still said Pause
+                return gr.skip(), gr.skip(), info_note("The run has ended.")
             else:
+                corpus = self.services.corpus(corpus)
                 config = train_form(preset_name, corpus, **dict(zip(KNOBS, values, strict=True)))
                 active = self.runs.start(config)
         except PicoGPTError as error:
@@ -162,7 +186,7 @@ class Trainer:
         run = self.runs.active() or self.runs.latest()
         if run is not None:
             return run.name
-        names = [self.services.model, *self.services.models.names()]
+        names = [self.services.first(), *self.services.models.names()]
         folder = self.services.models.checkpoints
         return next((n for n in names if n and (folder / n / "metrics.jsonl").is_file()), "")
 
@@ -170,6 +194,13 @@ class Trainer:
         """What a page shows when it opens or is reloaded: the run with its whole history."""
         name = self.current()
         return name, self._curve(name), *self.poll(name)
+
+    def follow(self, name: str) -> tuple:
+        """`poll`; when a run trains that the page does not show, the page turns to it."""
+        active = self.runs.active()
+        if active is None or active.name == name:
+            return gr.skip(), gr.skip(), *self.poll(name)
+        return active.name, self._curve(active.name), *self.poll(active.name)
 
     def poll(self, name: str) -> tuple:
         """The parts of the page that follow a run: state, status, buttons, sample."""
@@ -219,9 +250,8 @@ class Trainer:
         return curve_of(name, thin, "recorded", reports[-1].step, {})
 
     def _recorded(self, name: str) -> list[StepMetrics]:
-        if not name:
-            return []
-        return read_metrics(self.services.models.checkpoints / name / "metrics.jsonl")
+        path = self.services.models.checkpoints / (name or "") / "metrics.jsonl"
+        return _read(path, path.stat().st_mtime_ns) if name and path.is_file() else []
 
     def loss_since(self, name: str, points: int, vals: int) -> dict | None:
         """What the curve of a run has beyond what the browser knows."""

@@ -167,7 +167,10 @@ function picoDebounce(wait, callback) {
 
 /** Draw the first payload (outside Gradio's own effect) and every later one. */
 function picoFollow(show) {
-  const now = () => show(props.value === undefined || props.value === "" ? null : props.value);
+  const now = () => {
+    const value = props.value === undefined || props.value === "" ? null : props.value;
+    show(value && value.__type__ === "update" ? null : value); // "as it is", to a widget unmounted
+  };
   watch("value", now);
   queueMicrotask(now);
 }

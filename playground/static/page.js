@@ -59,6 +59,20 @@
     window.picoSampling.set({ temperature, top_k, top_p, min_p });
   }
 
+  /** The model, the mode and the settings as the browser stores them. */
+  function keepControls(...values) {
+    return { controls: values };
+  }
+
+  /** Save a file that the server has made; nothing when it could not make it. */
+  function download(file) {
+    if (!file) return;
+    const link = document.createElement("a");
+    link.href = file.url;
+    link.download = file.orig_name;
+    link.click();
+  }
+
   let inputs = 0;
   function readNewInputs() {
     const now = document.querySelectorAll("#rail input[type=number]").length;
@@ -88,6 +102,9 @@
       info.hidden = !info.hidden;
       button.setAttribute("aria-expanded", String(!info.hidden));
     });
+    // Inside a label the button would be what the label names, so the field is named by itself.
+    const field = title.closest("label")?.querySelector("input, textarea");
+    field?.setAttribute("aria-label", title.textContent.trim());
     title.after(button);
   }
 
@@ -196,5 +213,5 @@
   };
   if (document.body) begin();
   else document.addEventListener("DOMContentLoaded", begin);
-  window.pico = { setSampling };
+  window.pico = { setSampling, keepControls, download };
 })();

@@ -8,7 +8,7 @@ from playground.chatting import CHAT, COMPLETE, ChatTab, Handlers
 from playground.components import next_token_bars, note, reply_tokens
 from playground.shared import Shared
 
-_QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+_QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 FIRST_TEXT = "Once upon a time"
 LIMITS = "A very small model: it makes things up. Everything runs on this computer."
 
@@ -89,7 +89,7 @@ def _connect_chat(shared: Shared, tab: ChatTab) -> None:
     do = Handlers(shared, tab)
     asking = [shared.model, *shared.settings.all()]
     outputs = [
-        tab.chatbot, tab.message, tab.status, tab.tokens, shared.heads, shared.last_reply,
+        tab.chatbot, tab.message, tab.status, tab.tokens, shared.trace, shared.last_reply,
         shared.stored_chat,
     ]  # fmt: skip
     sends = {"inputs": [tab.message, tab.chatbot, *asking], "outputs": outputs, **_QUIET}
@@ -106,13 +106,14 @@ def _connect_chat(shared: Shared, tab: ChatTab) -> None:
         tab.chatbot.undo(do.undo, **taken, **_QUIET),
         tab.edit_last.click(do.undo, queue=False, **taken, **_QUIET),
         tab.clear.click(do.clear, None, [*outputs], queue=False, **_QUIET),
+        tab.chatbot.clear(do.clear, None, [*outputs], queue=False, **_QUIET),
     ]
     tab.stop.click(do.stop, None, None, queue=False, **_QUIET)
     seen = [tab.mode, tab.message, tab.chatbot, tab.text, shared.model]
     for event in (*replies, *changes):
         event.then(do.chances, seen, [tab.bars], **_QUIET)
-    for control in (tab.message, tab.text):
-        control.input(
+    for control in (tab.message, tab.text):  # `input` would miss what is pasted or deleted
+        control.change(
             do.chances, seen, [tab.bars], queue=False, trigger_mode="always_last", **_QUIET
         )
     tab.mode.change(do.chances, seen, [tab.bars], **_QUIET)
@@ -122,17 +123,16 @@ def _connect_text(shared: Shared, tab: ChatTab) -> None:
     do = Handlers(shared, tab)
     asking = [shared.model, *shared.settings.all()]
     outputs = [
-        tab.text, tab.before, tab.status, tab.tokens, shared.heads, shared.last_reply,
+        tab.text, tab.before, tab.status, tab.tokens, shared.trace, shared.last_reply,
         shared.stored_text,
     ]  # fmt: skip
     event = tab.go_on.click(do.complete, [tab.text, tab.before, *asking], outputs, **_QUIET)
     back = tab.take_back.click(
-        do.take_back, [tab.before, tab.text], [tab.text, tab.before], queue=False, **_QUIET
-    )
+        do.take_back, [tab.before, tab.text], [tab.text, tab.before, shared.stored_text],
+        queue=False, **_QUIET,
+    )  # fmt: skip
     tab.stop_text.click(do.stop, None, None, queue=False, **_QUIET)
     seen = [tab.mode, tab.message, tab.chatbot, tab.text, shared.model]
     for event in (event, back):  # noqa: B020
         event.then(do.chances, seen, [tab.bars], **_QUIET)
-    tab.mode.input(
-        do.switch, [tab.mode], [tab.chat_box, tab.text_box], queue=False, **_QUIET
-    )
+    tab.mode.input(do.switch, [tab.mode], [tab.chat_box, tab.text_box], queue=False, **_QUIET)

@@ -44,12 +44,13 @@ def build_inside(shared: Shared) -> InsideTab:
     look = Looker(shared.services)
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     outputs = [shared.heads, status]
-    text.input(
+    text.change(  # `input` would miss what is pasted or deleted
         look.read, [text, shared.model], outputs, queue=False, trigger_mode="always_last", **quiet
     )
-    take.click(look.take, [shared.last_reply, text], [text], queue=False, **quiet).then(
-        look.read, [text, shared.model], outputs, queue=False, **quiet
-    )
+    # An event of its own: in a tab that was never opened, a handler that leaves an output as it is
+    # (as most updates of a reply would leave the maps) makes the page forget what it held.
+    shared.trace.change(look.live, [shared.trace], [shared.heads], queue=False, **quiet)
+    take.click(look.take, [shared.last_reply, text], [text], queue=False, **quiet)
     return tab
 
 
@@ -76,6 +77,10 @@ class Looker:
         )
         payload = heads_payload(f"{model}:{hash(text)}", tokens, attention)
         return payload, info_note(cut if len(ids) > block else "")
+
+    def live(self, key: str) -> dict | None:
+        """The maps of a reply that is being written, as far as it has come."""
+        return self.services.traces.rows_since(key, 0)
 
     def take(self, last: str, text: str) -> str:
         """The last exchange of the Chat tab; the text stays when there is none."""

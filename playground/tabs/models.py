@@ -26,7 +26,9 @@ class ModelsTab:
     table: gr.Dataframe
     picked: gr.Dropdown
     use: gr.Button
-    download: gr.DownloadButton
+    download: gr.Button
+    archive: gr.DownloadButton
+    """Never seen: holds the zip that the browser then fetches."""
     delete: gr.Button
     really: gr.Button
     keep: gr.Button
@@ -45,7 +47,7 @@ def rows(infos: list[ModelInfo]) -> list[list[str]]:
             f"{info.steps:,}",
             f"{info.size / 1e6:.1f} MB",
             "chat" if info.chat else "text",
-            info.problem or "verified",
+            info.problem or "made here",
         ]
         for info in infos
     ]
@@ -65,9 +67,8 @@ def build_models(shared: Shared) -> ModelsTab:
             elem_id="picked-model", scale=1, min_width=200,
         )  # fmt: skip
         use = gr.Button("Use it", variant="primary", elem_id="use-model", scale=0, min_width=88)
-        download = gr.DownloadButton(
-            "Download as zip", elem_id="download-model", scale=0, min_width=150
-        )
+        download = gr.Button("Download as zip", elem_id="download-model", scale=0, min_width=168)
+        archive = gr.DownloadButton(visible=False)
         delete = gr.Button("Delete", elem_id="delete-model", scale=0, min_width=88)
         really = gr.Button(
             "Delete for good", variant="stop", visible=False, elem_id="really-delete", scale=0,
@@ -79,14 +80,17 @@ def build_models(shared: Shared) -> ModelsTab:
         Shelf(shared.services).card(shared.services.model), label="Model card", lines=12,
         max_lines=24, interactive=False, elem_id="model-card",
     )  # fmt: skip
-    tab = ModelsTab(table, picked, use, download, delete, really, keep, status, card)
+    tab = ModelsTab(table, picked, use, download, archive, delete, really, keep, status, card)
     _connect(shared, tab)
     return tab
 
 
 def _connect(shared: Shared, tab: ModelsTab) -> None:
     do = Shelf(shared.services)
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    quiet = {
+        "show_progress": "hidden", "api_visibility": "private", "preprocess": False,
+        "queue": False,
+    }  # fmt: skip
     asked = [tab.really, tab.keep, tab.delete, tab.status]
     tab.table.select(do.pick, [tab.table], [tab.picked], **quiet)
     tab.picked.change(do.card, [tab.picked], [tab.card], **quiet)
@@ -94,9 +98,8 @@ def _connect(shared: Shared, tab: ModelsTab) -> None:
     tab.delete.click(do.ask, [tab.picked], asked, **quiet)
     tab.keep.click(do.keep, None, asked, **quiet)
     tab.download.click(
-        do.zip, [tab.picked], [tab.download, tab.status], show_progress="hidden",
-        api_visibility="private",
-    )  # fmt: skip
+        do.zip, [tab.picked], [tab.archive, tab.status], **(quiet | {"queue": True})
+    ).then(None, [tab.archive], None, js="window.pico.download", **quiet)
     tab.really.click(
         do.delete, [tab.picked, shared.model],
         [tab.table, tab.picked, shared.model, *asked], **quiet,
@@ -116,7 +119,7 @@ class Shelf:
         chosen = model if model in names else next(iter(names), None)
         return (
             gr.update(value=rows(infos)),
-            gr.update(choices=names),
+            gr.update(choices=names, value=chosen),
             gr.update(choices=[(info.label, info.name) for info in infos], value=chosen),
         )
 
@@ -142,12 +145,14 @@ class Shelf:
     def zip(self, name: str) -> tuple[object, dict]:
         """A zip of the model's folder."""
         try:
-            return gr.update(value=str(self.models.zip(name))), info_note(f"{name}.zip is ready.")
+            return str(self.models.zip(name)), info_note(f"{name}.zip is ready.")
         except PicoGPTError as error:
-            return gr.skip(), error_note(error)
+            return None, error_note(error)
 
     def ask(self, name: str) -> tuple[dict, dict, dict, dict]:
         """Ask before deleting."""
+        if not name:
+            return *self.keep()[:3], {"text": "No model is chosen.", "kind": "error"}
         words = f"Delete {name}? Its folder is removed from this computer and cannot be restored."
         return gr.update(visible=True), gr.update(visible=True), gr.update(visible=False), {
             "text": words, "kind": "error",
@@ -169,4 +174,6 @@ class Shelf:
                 said = info_note(f"{name} was deleted.")
         except PicoGPTError as error:
             said = error_note(error)
+        except OSError as error:
+            said = {"text": f"{name} could not be deleted: {error.strerror}.", "kind": "error"}
         return (*self.refresh(model), *self.keep()[:3], said)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from picogpt.errors import PicoGPTError, TokenizerError
-from picogpt.tokenizers import CharTokenizer, Tokenizer
+from picogpt.tokenizers import CharTokenizer, Tokenizer, load_tokenizer
 from playground.components import note, token_column, token_view
 from playground.errors import error_note, info_note
 from playground.forms import text_form
@@ -38,7 +38,7 @@ def build_tokens(shared: Shared) -> TokensTab:
     status = note("tokens-note", "Notes on the tokens")
     view = token_view("tokens-view", "Tokens of the text")
     split = Splitter(shared.services)
-    text.input(
+    text.change(  # `input` would miss what is pasted or deleted
         split.columns, [text, shared.model], [view, status], queue=False,
         trigger_mode="always_last", show_progress="hidden", api_visibility="private",
     )  # fmt: skip
@@ -73,12 +73,13 @@ class Splitter:
         return {"columns": columns}, info_note(" ".join(problems))
 
     def _other(self, text: str, chosen: Tokenizer) -> tuple[str, Tokenizer]:
-        """A tokenizer of the other kind: of some model, or made from this text's characters."""
-        for name in self.services.models.names():
+        """A tokenizer of the other kind: BPE of some model, or this text's own characters."""
+        models = self.services.models
+        for name in models.names() if chosen.kind != "bpe" else ():
             try:
-                tokenizer = self.services.models.get(name).tokenizer
+                tokenizer = load_tokenizer(models.checkpoints / name)  # without the weights
             except PicoGPTError:
                 continue  # a broken model is shown as such in the Models tab
-            if tokenizer.kind != chosen.kind and tokenizer.kind == "bpe":
+            if tokenizer.kind == "bpe":
                 return name, tokenizer
         return "this text", CharTokenizer.train(text or " ")

@@ -14,7 +14,7 @@ from trainers.presets import PRESETS
 from trainers.sources import corpus_names
 
 UPLOAD = "Your own text (.txt or .md, up to 10 MB), or one that is here already:"
-QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
 
 @dataclass
@@ -53,7 +53,7 @@ def build_train(shared: Shared) -> TrainTab:
             gr.HTML(f"<p>{UPLOAD}</p>", elem_classes="guide")
             upload = gr.File(
                 label="Your own text", show_label=False, file_types=list(SUFFIXES),
-                elem_id="upload", height=104,
+                elem_id="upload", height=124,
             )  # fmt: skip
             names = corpus_names(shared.services.corpora)
             corpus = gr.Dropdown(
@@ -134,7 +134,7 @@ def _connect_form(do: Trainer, tab: TrainTab) -> None:
     values = list(tab.knobs.values())
     form = [tab.preset, tab.corpus, *values]
     loaded = [tab.knobs[name] for name in KNOBS if name != "out"]
-    tab.upload.upload(do.upload, [tab.upload], [tab.corpus, tab.said], **QUIET)
+    tab.upload.upload(do.upload, [tab.upload], [tab.upload, tab.corpus, tab.said], **QUIET)
     tab.preset.input(do.load_preset, [tab.preset], loaded, queue=False, **QUIET).then(
         do.estimate, form, [tab.cost], queue=False, **QUIET
     )
@@ -146,13 +146,14 @@ def _connect_form(do: Trainer, tab: TrainTab) -> None:
 
 def _connect_run(do: Trainer, tab: TrainTab) -> None:
     form = [tab.preset, tab.corpus, *tab.knobs.values()]
-    follow = {"inputs": [tab.run], "outputs": tab.followed(), "queue": False, **QUIET}
+    shown = [tab.run, tab.curve, *tab.followed()]
+    follow = {"inputs": [tab.run], "outputs": shown, "queue": False, **QUIET}
     tab.big.click(
         do.press, [tab.state, *form], [tab.run, tab.curve, tab.said], queue=False, **QUIET
-    ).then(do.poll, **follow)
-    tab.timer.tick(do.poll, **follow)
-    tab.curve.state(do.poll, **follow)
+    ).then(do.follow, **follow)
+    tab.timer.tick(do.follow, **follow)
+    tab.curve.state(do.follow, **follow)
     asked = [tab.stop, tab.sure]
     tab.stop.click(do.ask_stop, None, asked, queue=False, **QUIET)
-    tab.stop_now.click(do.stop, None, asked, queue=False, **QUIET).then(do.poll, **follow)
+    tab.stop_now.click(do.stop, None, asked, queue=False, **QUIET).then(do.follow, **follow)
     tab.go_on.click(do.stay, None, asked, queue=False, **QUIET)

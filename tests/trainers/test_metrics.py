@@ -45,7 +45,7 @@ def test_json_leaves_out_what_is_none() -> None:
 
 
 def test_jsonl_round_trip_with_a_cut_last_line(tmp_path) -> None:
-    strange = "two\nlines \u2028 and \u2029, \x85 and \x0b, \ufffd 你好 \"quoted\""
+    strange = 'two\nlines \u2028 and \u2029, \x85 and \x0b, \ufffd 你好 "quoted"'
     reports = [report(1), report(2, val_loss=2.0, bits_per_byte=1.5), report(3, sample=strange)]
     text = "".join(r.to_json() + "\n" for r in reports)
     path = tmp_path / "metrics.jsonl"
