@@ -261,7 +261,8 @@ def test_nothing_is_wider_than_the_page(opened, width):
     page.set_viewport_size({"width": width, "height": 900})
     page.wait_for_timeout(300)
     wide = """() => Array.from(document.querySelectorAll(".pico-widget")).filter((node) =>
-        node.getBoundingClientRect().right > innerWidth + 1 || node.scrollWidth > node.clientWidth + 1
+        node.getBoundingClientRect().right > innerWidth + 1
+        || node.scrollWidth > node.clientWidth + 1
     ).map((node) => node.parentElement.parentElement.id + node.scrollWidth)"""
     assert page.evaluate(wide) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
