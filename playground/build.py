@@ -10,8 +10,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
+from picogpt.errors import PicoGPTError
 from playground.api import add_api
-from playground.chatting import CHAT, ChatTab, Handlers
+from playground.chatting import CHAT, ChatTab, Handlers, greeting, prompts
 from playground.components import run_chip
 from playground.security import guard
 from playground.services import Services
@@ -71,10 +72,28 @@ def build_app(services: Services) -> gr.Blocks:
                 models = build_models(shared)
         page = Page(shared, chat, inside, tokens, train, models)
         chip.open(_open_train, None, [tabs], queue=False, **QUIET)
+        _fill(page)
         _connect_model(page)
         _connect_opening(app, page, trainer)
         _connect_lists(page, models_tab)
     return app
+
+
+def _fill(page: Page) -> None:
+    """What a page holds before it has asked for anything, so that it never opens blank."""
+    services, name = page.shared.services, page.shared.services.first()
+    do, look, split = (
+        Handlers(page.shared, page.chat), Looker(services), Splitter(services),
+    )  # fmt: skip
+    try:
+        meta = services.models.get(name).checkpoint.meta
+    except PicoGPTError:
+        return  # no model, or a damaged one: the page says so when it opens
+    page.chat.chatbot.placeholder = greeting(name, meta)
+    page.chat.chatbot.examples = [{"text": text} for text in prompts(meta)]
+    page.chat.bars.value = do.chances(CHAT, "", [], page.chat.text.value, name)
+    page.shared.heads.value = look.read(page.inside.text.value, name)[0]
+    page.tokens.view.value = split.columns(page.tokens.text.value, name)[0]
 
 
 def _open_train() -> dict:

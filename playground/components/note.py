@@ -23,4 +23,4 @@ def note(elem_id: str, label: str, **kwargs: Any) -> gr.HTML:
         label: its name for screen readers.
         kwargs: passed to ``gr.HTML``.
     """
-    return mount(elem_id, label, ("note.js",), ("note.css",), **kwargs)
+    return mount(elem_id, label, ("note.js",), ("note.css",), padding=False, **kwargs)

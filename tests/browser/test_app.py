@@ -15,12 +15,13 @@ pytest.importorskip("gradio", reason="gradio is not installed")
 import gradio as gr
 import torch
 
+import trainers.run
 from picogpt.engine import Engine
 from playground.build import build_app, launch
 from playground.services import Services, make_services
 from tests import fakes
 
-WAIT = 20
+WAIT = 60
 """Seconds after which something that should have happened has not."""
 READY = '#bars .pico-widget[data-ready="1"]'
 CAPTION = re.compile(r"pico-chat, seed (\d+), (\d+) tokens?(, [\d,]+ tokens/s)?(, stopped)?")
@@ -102,6 +103,35 @@ def gate(monkeypatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(Engine, "_steps", gated)
     yield go_on
     go_on.set()
+
+
+@pytest.fixture
+def brake(monkeypatch) -> Iterator[threading.Event]:
+    """A run that trains makes five reports and then waits for this Event before each."""
+    go_on, real = threading.Event(), trainers.run.train
+
+    def braked(*args):
+        for n, report in enumerate(real(*args)):
+            if n >= 5:
+                go_on.wait(WAIT)
+            yield report
+
+    monkeypatch.setattr(trainers.run, "train", braked)
+    yield go_on
+    go_on.set()
+
+
+def signal(monkeypatch, owner: object, method: str) -> threading.Event:
+    """An Event that is set when a method of an object has been called."""
+    called, real = threading.Event(), getattr(owner, method)
+
+    def calling(*args):
+        result = real(*args)
+        called.set()
+        return result
+
+    monkeypatch.setattr(owner, method, calling)
+    return called
 
 
 def said(page, who: str = "bot") -> list[str]:
@@ -195,13 +225,7 @@ def test_a_first_chat_streams_and_is_captioned(opened, gate):
 
 
 def test_esc_stops_a_reply(opened, app, gate, monkeypatch):
-    page, stopped, real = opened, threading.Event(), app.services.sessions.stop
-
-    def stop(session):
-        real(session)
-        stopped.set()
-
-    monkeypatch.setattr(app.services.sessions, "stop", stop)
+    page, stopped = opened, signal(monkeypatch, app.services.sessions, "stop")
     send(page, "Hello")
     page.keyboard.press("Escape")
     assert stopped.wait(WAIT)
@@ -212,13 +236,7 @@ def test_esc_stops_a_reply(opened, app, gate, monkeypatch):
 
 
 def test_new_while_a_reply_is_written_leaves_nothing_of_it(opened, app, gate, monkeypatch):
-    page, dropped, real = opened, threading.Event(), app.services.sessions.drop
-
-    def drop(session):
-        real(session)
-        dropped.set()
-
-    monkeypatch.setattr(app.services.sessions, "drop", drop)
+    page, dropped = opened, signal(monkeypatch, app.services.sessions, "drop")
     send(page, "Hello")
     page.click("#clear")
     assert dropped.wait(WAIT)
@@ -233,13 +251,7 @@ def test_new_while_a_reply_is_written_leaves_nothing_of_it(opened, app, gate, mo
 
 
 def test_closing_the_page_ends_its_stream(app, page, gate, monkeypatch):
-    ended, real = threading.Event(), app.services.sessions.stop
-
-    def stop(session):
-        real(session)
-        ended.set()
-
-    monkeypatch.setattr(app.services.sessions, "stop", stop)
+    ended = signal(monkeypatch, app.services.sessions, "stop")
     other = page.context.new_page()
     other.goto(app.url)
     other.wait_for_selector(READY)
@@ -478,10 +490,6 @@ def shrink(page, steps: int, name: str) -> None:
     page.fill("#knob-out input, #knob-out textarea", name)
 
 
-def curve(page) -> dict[str, str]:
-    return page.evaluate("() => ({...document.querySelector('#curve .pico-widget').dataset})")
-
-
 def test_upload_train_and_chat_with_it(opened, app):
     page = opened
     tab(page, "Train")
@@ -525,7 +533,7 @@ def test_an_upload_that_is_no_text_is_refused_in_a_sentence(opened, name, data, 
     shows(page, "#train-note", "again.txt")
 
 
-def test_pause_resume_stop_and_the_same_run_on_every_page(opened, app):
+def test_pause_resume_stop_and_the_same_run_on_every_page(opened, app, brake, monkeypatch):
     page = opened
     other = page.context.new_page()
     other.goto(app.url)
@@ -535,24 +543,26 @@ def test_pause_resume_stop_and_the_same_run_on_every_page(opened, app):
     shrink(page, 5000, "long")
     page.click("#big-button")
     shows(page, "#run-chip", "training small")
-    page.wait_for_function(
-        "() => Number(document.querySelector('#curve .pico-widget').dataset.n) > 1"
-    )
+    page.wait_for_selector('#curve .pico-widget[data-n="5"]')
     shows(page, "#big-button", "Pause")
-    page.click("#big-button")
-    page.wait_for_selector('#curve .pico-widget[data-state="paused"]')
-    shows(page, "#big-button", "Resume")
     run = app.services.runs.get("long")
+    paused = signal(monkeypatch, run, "pause")
+    page.click("#big-button")
+    assert paused.wait(WAIT)
+    brake.set()
     assert run.wait_paused(WAIT)
+    brake.clear()
     points = len(run.snapshot()["reports"])
+    assert points == 6
     at = f"long: paused, step {run.snapshot()['step']:,} of 5,000"
-    shows(other, "#run-status", at)  # was open before the run began
-    other.wait_for_selector(f'#curve .pico-widget[data-n="{points}"][data-state="paused"]')
+    whole = f'#curve .pico-widget[data-n="{points}"][data-state="paused"]'
+    for each in (page, other):  # the other was open before the run began
+        shows(each, "#run-status", at)
+        each.wait_for_selector(whole)
     reload(page)
     tab(page, "Train")
     shows(page, "#run-status", at)
-    page.wait_for_selector(f'#curve .pico-widget[data-n="{points}"][data-state="paused"]')
-    assert curve(page)["n"] == str(points)
+    page.wait_for_selector(whole)
     shows(page, "#big-button", "Resume")
     page.click("#big-button")
     shows(page, "#run-status", "long: running")
@@ -561,13 +571,16 @@ def test_pause_resume_stop_and_the_same_run_on_every_page(opened, app):
     page.click("#stop-not")
     page.wait_for_selector("#stop-sure", state="hidden")
     assert run.state == "running"
+    stopped = signal(monkeypatch, run, "stop")
     page.click("#stop-run")
     page.click("#stop-sure")
+    assert stopped.wait(WAIT)
+    brake.set()
+    assert run.wait(WAIT)
+    total = len(run.snapshot()["reports"])
     for each in (page, other):
         shows(each, "#run-status", "long: finished")
-        each.wait_for_selector('#curve .pico-widget[data-state="finished"]')
-        total = len(run.snapshot()["reports"])
-        each.wait_for_selector(f'#curve .pico-widget[data-n="{total}"]')
+        each.wait_for_selector(f'#curve .pico-widget[data-n="{total}"][data-state="finished"]')
     shows(page, "#big-button", "Start")
     other.close()
 
