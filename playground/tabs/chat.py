@@ -9,7 +9,7 @@ from playground.components import next_token_bars, note, reply_tokens
 from playground.shared import Shared
 
 _QUIET = {"show_progress": "hidden", "api_visibility": "private", "preprocess": False}
-FIRST_TEXT = "Once upon a time"
+FIRST_TEXT = "The Little Lamp\n\nOnce upon a time"
 LIMITS = "A very small model: it makes things up. Everything runs on this computer."
 
 

@@ -22,6 +22,8 @@ FLAGS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+CUT_SHORT = ("AbortError: signal is aborted", "Connection errored out")
+"""What Gradio says of its requests when the page is left or reloaded; an error at other times."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -54,12 +56,24 @@ def page(browser) -> Iterator[object]:
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     tab = context.new_page()
     problems: list[str] = []
+    cut: list[str] = []
+    leaving = False
 
     def on_console(message: object) -> None:
-        if message.type == "error":
+        if message.type == "error" and any(words in message.text for words in CUT_SHORT):
+            cut.extend([] if leaving else [f"console: {message.text}"])
+        elif message.type == "error":
             problems.append(f"console: {message.text}")
 
+    def on_arrival(_: object) -> None:
+        nonlocal leaving
+        leaving = False
+
     def on_request(request: object) -> None:
+        nonlocal leaving
+        if request.is_navigation_request():
+            leaving = True
+            cut.clear()
         parts = urlsplit(request.url)
         if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname != "127.0.0.1":
             problems.append(f"request to another host: {request.url}")
@@ -67,6 +81,7 @@ def page(browser) -> Iterator[object]:
     tab.on("console", on_console)
     tab.on("pageerror", lambda error: problems.append(f"page error: {error}"))
     tab.on("request", on_request)
+    tab.on("domcontentloaded", on_arrival)
     yield tab
     context.close()
-    assert not problems, "\n".join(problems)
+    assert not problems + cut, "\n".join(problems + cut)
