@@ -132,6 +132,11 @@ class Trainer:
         config = PRESETS[preset_name].config
         return tuple(getattr(config, name) for name in KNOBS if name != "out")
 
+    def suit(self, preset_name: str, corpus: str) -> str:
+        """The preset's own text; a text that somebody brought stays chosen."""
+        own = {preset.config.corpus for preset in PRESETS.values()}
+        return PRESETS[preset_name].config.corpus if corpus in own else corpus
+
     def estimate(self, preset_name: str, corpus: str, *values: object) -> dict:
         """What the run would cost, or what is wrong with the form."""
         try:

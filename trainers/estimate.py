@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from picogpt.checkpoint import choose_device
+from picogpt.errors import RunError
 from trainers.config import TrainConfig
 from trainers.loop import uses_bfloat16
 
@@ -62,22 +64,48 @@ def estimate(config: TrainConfig, vocab_size: int | None = None) -> Estimate:
     c, layers, t = config.n_embd, config.n_layer, config.block_size
     tokens = config.tokens_per_step
     device = choose_device(config.device)
-    # Weights, gradients and two optimizer moments; then, for every token, about 18 rows of width
-    # C a layer and three rows of logits, all in 4 bytes. Only CUDA drops attention weights without
-    # writing them down. Peaks measured on a CPU, and by this formula, in MB:
-    #   float32   small 69 (69)   basic 433 (366)  fast 737 (660)
-    #   bfloat16                  basic 366 (366)  fast 576 (660)  conversation 2,086 (2,387)
-    #             large 4,409 (5,078)
-    rows = 18 * c * layers + 3 * vocab
-    if config.dropout and device.type != "cuda":
-        rows += 4 * layers * config.n_head * t
-    memory = 16 * parameters + 4 * tokens * rows
+    memory = memory_needed(config, vocab)
     multiplied = 12 * layers * c * c + vocab * c + 2 * layers * t * c  # weights met by a token
     flops = 6 * multiplied * tokens * config.steps
     rate = matmul_rate(device.type, uses_bfloat16(config, device))
     gelus = c * layers * (STREAM + (DROPOUT if config.dropout else 0)) + LOGIT * vocab
     seconds = flops / rate + gelus * tokens * config.steps / gelu_rate(device.type)
     return Estimate(parameters, memory, seconds, tokens * config.steps, flops)
+
+
+def memory_needed(config: TrainConfig, vocab_size: int | None = None) -> int:
+    """Bytes that weights, gradients, optimizer and activations take at their peak."""
+    vocab = vocab_size or usual_vocab(config)
+    layers = config.n_layer
+    # Weights, gradients and two optimizer moments; then, for every token, about 18 rows of width
+    # C a layer and three rows of logits, all in 4 bytes. Only CUDA drops attention weights without
+    # writing them down. Peaks measured on a CPU, and by this formula, in MB:
+    #   float32   small 69 (69)   basic 433 (366)  fast 737 (660)
+    #   bfloat16                  basic 366 (366)  fast 576 (660)  conversation 2,086 (2,387)
+    #             large 4,409 (5,078)
+    rows = 18 * config.n_embd * layers + 3 * vocab
+    if config.dropout and choose_device(config.device).type != "cuda":
+        rows += 4 * layers * config.n_head * config.block_size
+    parameters = config.model(vocab).parameters()
+    return 16 * parameters + 4 * config.tokens_per_step * rows
+
+
+def check_memory(config: TrainConfig) -> None:
+    """Refuse a run that cannot fit, before it takes the machine down.
+
+    Raises:
+        RunError: the estimate is above the memory that this machine has in all. Nothing is
+            checked where the system does not tell, or on a GPU, which says so itself.
+    """
+    if choose_device(config.device).type != "cpu" or not hasattr(os, "sysconf"):
+        return
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed = memory_needed(config)
+    if needed > total:
+        raise RunError(
+            f"This run needs about {needed / 1e9:,.1f} GB of memory and the machine has "
+            f"{total / 1e9:,.1f} GB. Choose a smaller model or batch."
+        )
 
 
 @functools.lru_cache(maxsize=8)

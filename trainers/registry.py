@@ -11,6 +11,7 @@ from picogpt.errors import RunError
 from picogpt.files import sweep
 from trainers.config import TrainConfig
 from trainers.corpus import CORPORA
+from trainers.estimate import check_memory
 from trainers.run import ACTIVE, TrainingRun
 from trainers.state import newest_state
 
@@ -40,7 +41,8 @@ class RunRegistry:
             config: with an empty `out`, a free name is made from preset and corpus.
 
         Raises:
-            RunError: another run is active, or the folder `out` exists.
+            RunError: another run is active, the folder `out` exists, or the run needs more
+                memory than the machine has.
         """
         with self._lock:
             self._must_be_free()
@@ -51,6 +53,7 @@ class RunRegistry:
                     f"{self.checkpoints / name} exists already. Choose another name, resume it, "
                     "or delete it first."
                 )
+            check_memory(config)
             return self._launch(dataclasses.replace(config, out=name), resume=False)
 
     def resume(self, name: str, **changes: object) -> TrainingRun:
@@ -84,6 +87,7 @@ class RunRegistry:
 
     def _launch(self, config: TrainConfig, resume: bool) -> TrainingRun:
         run = TrainingRun(config, self.checkpoints, self.corpora, resume)
+        self._runs.pop(config.out, None)  # a name used again moves to the end
         self._runs[config.out] = run
         run.start()
         return run

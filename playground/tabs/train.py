@@ -107,9 +107,9 @@ def _knobs() -> dict[str, gr.components.Component]:
     slider("muon_lr", "Learning rate", 0.001, 0.1, 0.001, "How far each step goes.")
     with gr.Accordion("More", open=False, elem_id="more-knobs"):
         slider("n_layer", "Layers", 1, 12, 1, "Blocks of attention and MLP, one on another.")
-        slider("n_head", "Heads", 1, 16, 1, "Ways of looking back in each layer.")
+        slider("n_head", "Heads", 1, 12, 1, "Ways of looking back in each layer.")
         slider("n_embd", "Width", 16, 768, 16, "Numbers that stand for a token.")
-        slider("block_size", "Context", 16, 512, 16, "Tokens the model can look back on.")
+        slider("block_size", "Context", 16, 256, 16, "Tokens the model can look back on.")
         slider("vocab_size", "Vocabulary (BPE)", 272, 16384, 16, "Different tokens at most.")
         made["tokenizer"] = gr.Radio(
             ["char", "bpe"], value=start.tokenizer, label="Tokenizer", elem_id="knob-tokenizer",
@@ -135,6 +135,7 @@ def _connect_form(do: Trainer, tab: TrainTab) -> None:
     form = [tab.preset, tab.corpus, *values]
     loaded = [tab.knobs[name] for name in KNOBS if name != "out"]
     tab.upload.upload(do.upload, [tab.upload], [tab.upload, tab.corpus, tab.said], **QUIET)
+    tab.preset.input(do.suit, [tab.preset, tab.corpus], [tab.corpus], queue=False, **QUIET)
     tab.preset.input(do.load_preset, [tab.preset], loaded, queue=False, **QUIET).then(
         do.estimate, form, [tab.cost], queue=False, **QUIET
     )

@@ -310,3 +310,9 @@ def test_points_and_the_newest_sample():
     }  # fmt: skip
     assert last_sample(reports) == "Step 2\n\nnew"
     assert last_sample([]) == ""
+
+
+def test_a_preset_brings_its_own_text_unless_a_person_brought_one(trainer):
+    assert trainer.suit("fast", "stories") == "talk"
+    assert trainer.suit("small", "talk") == "stories"
+    assert trainer.suit("fast", "my-diary") == "my-diary"

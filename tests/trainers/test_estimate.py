@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from picogpt.errors import RunError
 from tests.trainers.small import config
 from trainers import estimate as module
 from trainers.estimate import estimate
+from trainers.presets import preset
+from trainers.registry import RunRegistry
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +41,19 @@ def test_what_costs_more() -> None:
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_the_yardstick_measures_something(bfloat16: bool) -> None:
     assert module.time_matmul("cpu", bfloat16, repeats=1) > 0
+
+
+def test_a_run_that_cannot_fit_is_refused_before_it_starts(tmp_path):
+    huge = preset(
+        "large",
+        corpus="stories",
+        n_layer=48,
+        n_embd=4096,
+        n_head=64,
+        batch_size=4096,
+        dtype="float32",
+    )
+    registry = RunRegistry(tmp_path / "checkpoints", tmp_path)
+    with pytest.raises(RunError, match=r"needs about .* GB of memory and the machine has"):
+        registry.start(huge)
+    assert registry.latest() is None
