@@ -141,7 +141,7 @@ def _connect_opening(app: gr.Blocks, page: Page, trainer: Trainer) -> None:
     restored.then(
         do.chances, [chat.mode, chat.message, chat.chatbot, chat.text, shared.model],
         [chat.bars], **QUIET,
-    )  # fmt: skip
+    ).then(None, js="window.pico.opened", **QUIET)  # fmt: skip
     restored.then(
         look.read, [page.inside.text, shared.model], [shared.heads, page.inside.status], **QUIET
     )
@@ -188,7 +188,7 @@ class Memory:
         words = text.get("text") if isinstance(text, dict) else None
         return (
             gr.update(choices=infos, value=model or None), *values[1:],
-            messages if isinstance(messages, list) else [],
+            messages if isinstance(messages, list) and messages else gr.skip(),
             words if isinstance(words, str) else gr.skip(),
         )  # fmt: skip
 

@@ -20,9 +20,9 @@ PROMPTS = (
     "What is attention?",
     "Explain temperature to me",
     "Tell me a joke",
-    "What is the capital of Japan?",
+    "What sound does a cow make?",
     "My name is Mia",
-    "What is 7 + 5?",
+    "How do I train my own model?",
     "Tell me a story about a robot",
 )
 

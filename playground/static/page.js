@@ -213,5 +213,10 @@
   };
   if (document.body) begin();
   else document.addEventListener("DOMContentLoaded", begin);
-  window.pico = { setSampling, keepControls, download };
+  // The page has brought back what the browser remembered; from here on it is the person's.
+  function opened() {
+    document.body.dataset.opened = "yes";
+  }
+
+  window.pico = { opened, setSampling, keepControls, download };
 })();

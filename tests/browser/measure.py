@@ -65,7 +65,7 @@ def _measure(url: str, pid: int, rounds: int) -> dict:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(url)
-        page.wait_for_selector("#bars [data-ready='1']")
+        page.wait_for_selector("body[data-opened=yes]")
         page.wait_for_timeout(1500)
         result = {
             "first_word_ms": _first_word(page, rounds),

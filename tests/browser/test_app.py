@@ -23,7 +23,7 @@ from tests import fakes
 
 WAIT = 60
 """Seconds after which something that should have happened has not."""
-READY = '#bars .pico-widget[data-ready="1"]'
+READY = 'body[data-opened="yes"] #bars .pico-widget[data-ready="1"]'
 CAPTION = re.compile(r"pico-chat, seed (\d+), (\d+) tokens?(, [\d,]+ tokens/s)?(, stopped)?")
 STORY = "The cat sat on the mat, and the dog ran by the door to the sea. "
 TABS = ("Chat", "Look inside", "Tokens", "Train", "Models")
@@ -271,7 +271,7 @@ def test_retry_edit_undo_and_new(opened):
     page.locator("#conversation button[title=Retry]").click()
     page.wait_for_function(
         "seed => { const all = document.querySelectorAll('#conversation [data-testid=bot]');"
-        " const words = all[all.length - 1].innerText;"
+        " const words = all.length ? all[all.length - 1].innerText : '';"
         " return words.includes('pico-chat, seed') && !words.includes(`seed ${seed},`); }",
         arg=first["seed"],
     )
