@@ -10,6 +10,7 @@ from picogpt.errors import ConfigError
 
 TOKENIZERS = ("char", "bpe")
 DTYPES = ("auto", "float32", "bfloat16")
+SWITCH = ("auto", "on", "off")
 
 #: field -> (lowest, highest) for whole numbers, and for numbers.
 _WHOLE = {
@@ -18,10 +19,12 @@ _WHOLE = {
     "warmup_steps": (0, 100_000), "eval_every": (1, 1_000_000),
     "eval_tokens": (0, 100_000_000), "sample_every": (0, 1_000_000),
     "sample_tokens": (1, 1000), "seed": (0, 2**31 - 1), "eval_block": (0, 4096),
+    "short_block": (0, 4096), "micro_batch": (0, 4096),
 }  # fmt: skip
 _NUMBERS = {
     "dropout": (0, 0.9), "muon_lr": (0, 1), "adam_lr": (0, 1), "cooldown": (0, 1),
     "weight_decay": (0, 10), "seconds": (0, 1e9), "target_val_loss": (0, 100),
+    "momentum": (0, 0.999), "short_share": (0, 1), "averaging": (0, 1000),
 }  # fmt: skip
 
 
@@ -58,10 +61,21 @@ class TrainConfig:
 
     batch_size: int = 32
     """Sequences a step; each has `block_size` tokens."""
+    short_block: int = 0
+    """Tokens a sequence in the first part of a run, in as many more sequences; 0: `block_size`."""
+    short_share: float = 0.5
+    """How long that part is, as a share of the run (0 to 1)."""
+    micro_batch: int = 0
+    """Sequences of `block_size` computed at a time, whose gradients add up to a step's; 0 lets the
+    memory decide, and is replaced by what it decided when a run starts."""
+    activation_checkpointing: str = "auto"
+    """`on` computes what is inside a block twice instead of keeping it; `auto` is like 0 above."""
     steps: int = 400
     """Optimizer steps; also what the learning rate's schedule is stretched over."""
     muon_lr: float = 0.02
     """Peak learning rate of the block matrices (Muon)."""
+    momentum: float = 0.9
+    """Share of the running mean of gradients that Muon keeps at a step (0 to 1)."""
     adam_lr: float = 0.003
     """Peak learning rate of tables, norms and biases (AdamW)."""
     weight_decay: float = 0.0
@@ -70,6 +84,10 @@ class TrainConfig:
     """Steps in which the learning rates rise from 0 to their peak."""
     cooldown: float = 0.7
     """Last share of the run in which they fall to 0 in a straight line (0 to 1)."""
+
+    averaging: float = 8.0
+    """The model that is scored, shown and saved is a mean of the weights over about the last
+    1 / `averaging` of the steps so far; 0 takes the newest weights as they are."""
 
     eval_every: int = 50
     """Steps between evaluations on the validation text."""
@@ -108,7 +126,10 @@ class TrainConfig:
                     f"{name} is a number from {low:g} to {high:g}; {value!r} is not. "
                     "Choose one in that range."
                 )
-        for name, allowed in (("preset", SIZES), ("tokenizer", TOKENIZERS), ("dtype", DTYPES)):
+        for name, allowed in (
+            ("preset", SIZES), ("tokenizer", TOKENIZERS), ("dtype", DTYPES),
+            ("activation_checkpointing", SWITCH),
+        ):  # fmt: skip
             if getattr(self, name) not in tuple(allowed):
                 raise ConfigError(
                     f"{name} is one of {', '.join(allowed)}; {getattr(self, name)!r} is not."
@@ -116,11 +137,12 @@ class TrainConfig:
         for name in ("corpus", "out", "device"):
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name} is a text; {getattr(self, name)!r} is not.")
-        if self.eval_block > self.block_size:
-            raise ConfigError(
-                f"eval_block is at most block_size ({self.block_size:,}), the longest context; "
-                f"{self.eval_block:,} is more. Choose a smaller one, or 0 for block_size."
-            )
+        for name in ("eval_block", "short_block"):
+            if getattr(self, name) > self.block_size:
+                raise ConfigError(
+                    f"{name} is at most block_size ({self.block_size:,}), the longest context; "
+                    f"{getattr(self, name):,} is more. Choose a smaller one, or 0 for block_size."
+                )
         self.model(self.vocab_size).validate()
 
     def model(self, vocab_size: int) -> GPTConfig:

@@ -5,6 +5,7 @@ Shapes: B sequences a batch, T tokens each (block_size), V size of the vocabular
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Iterator
@@ -18,15 +19,20 @@ from torch import Tensor
 from picogpt.checkpoint import choose_device
 from picogpt.engine import Engine
 from picogpt.errors import PicoGPTError
-from picogpt.model import GPT
+from picogpt.model import GPT, IGNORE
 from picogpt.sampling import SamplingConfig
 from trainers.config import TrainConfig
 from trainers.corpus import Corpus, training_batch, validation_blocks
+from trainers.init import begin
 from trainers.metrics import StepMetrics, bits_per_byte
-from trainers.optim import build_optimizers, rate, set_rate, zero_output_projections
+from trainers.optim import build_optimizers, fast_bfloat16, rate, set_rate
 
 REPORT_SECONDS = 0.25
 """About how often a report is made, so that a stop is noticed soon and reading losses is cheap."""
+SCORED_AT_ONCE = 2048
+"""Tokens in one forward pass of an evaluation; more are no faster and take more memory."""
+GLANCE_TOKENS = 8192
+"""Validation tokens looked at to see whether the target loss may be reached."""
 
 
 class TrainingFailed(PicoGPTError):  # noqa: N818
@@ -39,12 +45,33 @@ class TrainState:
 
     model: GPT
     optimizers: list[torch.optim.Optimizer]
+    average: GPT | None = None
+    """The mean of the weights over the latest part of the run; None when none is kept."""
     step: int = 0
     """Optimizer steps done."""
     seconds: float = 0.0
     """Seconds of training so far."""
     best_val_loss: float = field(default=float("inf"))
     """Lowest validation loss so far, nats a token."""
+
+    @property
+    def best_model(self) -> GPT:
+        """The model that is scored, shown and saved: the averaged one where there is one."""
+        return self.model if self.average is None else self.average
+
+    @torch.no_grad()
+    def update_average(self, averaging: float) -> None:
+        """Move the average towards the weights after a step.
+
+        A running mean whose memory grows with the run, to about 1 / `averaging` of the steps so
+        far (polynomial-decay averaging, Shamir and Zhang 2013). It gives at any time what a
+        learning rate brought down to 0 would: the noise of the latest steps is gone.
+        """
+        if self.average is not None:
+            share = averaging / (self.step + averaging)
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.model.parameters()), share
+            )
 
 
 def new_state(config: TrainConfig, corpus: Corpus) -> TrainState:
@@ -55,19 +82,22 @@ def new_state(config: TrainConfig, corpus: Corpus) -> TrainState:
     """
     torch.manual_seed(config.seed)
     model = GPT(config.model(corpus.tokenizer.vocab_size))
-    zero_output_projections(model)
+    begin(model)
     model.to(choose_device(config.device))
-    return TrainState(model, build_optimizers(model, config))
+    model.recompute = config.activation_checkpointing == "on"
+    average = copy.deepcopy(model).eval().requires_grad_(False) if config.averaging else None
+    return TrainState(model, build_optimizers(model, config), average)
 
 
 def uses_bfloat16(config: TrainConfig, device: torch.device) -> bool:
     """Whether matrix products run in bfloat16; see `TrainConfig.dtype`."""
     if config.dtype != "auto":
         return config.dtype == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    fast_cpu = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return fast_cpu and config.n_embd >= 256
+    if not fast_bfloat16(device.type):
+        return False
+    # Without a matrix unit (AMX) a CPU gains nothing from bfloat16 in narrow models.
+    unit = device.type != "cpu" or torch.cpu.get_capabilities().get("amx_bf16", False)
+    return unit or config.n_embd >= 256
 
 
 def autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager:
@@ -95,6 +125,7 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
     """
     device = state.model.device
     clock = _Clock(state.seconds)
+    scorer = _Scorer(corpus, config)
     losses: list[Tensor] = []
     while state.step < config.steps:
         progress = state.step / config.steps
@@ -102,8 +133,9 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
             progress = max(progress, state.seconds / config.seconds)
         share = rate(config, state.step, progress)
         set_rate(state.optimizers, config, share)
-        losses.append(one_step(state, corpus, config, device))
+        losses.append(one_step(state, corpus, config, device, progress))
         state.step += 1
+        state.update_average(config.averaging)
         state.seconds = clock.now()
         over = state.step == config.steps or bool(
             config.seconds and state.seconds >= config.seconds
@@ -121,9 +153,9 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
         losses.clear()
         val_loss = bits = sample = None
         if evaluate:
-            val_loss, bits = evaluate_loss(state.model, corpus, config)
+            val_loss, bits = scorer.score(state.best_model, over)
         if _sample_due(config, state.step) or (over and config.sample_every):
-            sample = write_sample(state.model, corpus, config)
+            sample = write_sample(state.best_model, corpus, config)
         state.seconds = clock.now()
         yield StepMetrics(
             state.step, state.step * config.tokens_per_step, state.seconds, train_loss,
@@ -136,27 +168,40 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
 
 
 def one_step(
-    state: TrainState, corpus: Corpus, config: TrainConfig, device: torch.device
+    state: TrainState,
+    corpus: Corpus,
+    config: TrainConfig,
+    device: torch.device,
+    progress: float = 1.0,
 ) -> Tensor:
-    """One optimizer step; returns its loss as a scalar still on the device."""
+    """One optimizer step; returns its loss as a scalar still on the device.
+
+    Args:
+        progress: share of the run that is done; early on, sequences may be short.
+    """
     state.model.train()
     torch.manual_seed(config.seed * 1_000_003 + state.step)  # dropout depends on the step alone
+    short = config.short_block and progress < config.short_share
+    block = config.short_block if short else config.block_size
+    rows = config.tokens_per_step // block
     inputs, targets = training_batch(
-        corpus.train,
-        state.step,
-        config.batch_size,
-        config.block_size,
-        config.seed,
-        corpus.starts,
+        corpus.train, state.step, rows, block, config.seed, corpus.starts
     )
-    idx = torch.from_numpy(inputs).to(device)  # (B, T)
-    with autocast(config, device):
-        _, loss = state.model(idx, torch.from_numpy(targets).to(device))
-    loss.backward()
+    idx, wanted = (torch.from_numpy(a).to(device, non_blocking=True) for a in (inputs, targets))
+    counted = (wanted != IGNORE).sum().clamp(min=1)
+    at_once = max(1, (config.micro_batch or config.batch_size) * config.block_size // block)
+    total = torch.zeros((), device=device)
+    for part, goal in zip(idx.split(at_once), wanted.split(at_once), strict=True):  # (b, T) each
+        with autocast(config, device):
+            _, loss = state.model(part, goal)
+        if len(part) < len(idx):  # a share of the step's mean loss; their gradients add up
+            loss = loss * ((goal != IGNORE).sum() / counted)
+        loss.backward()
+        total += loss.detach()
     for optimizer in state.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return loss.detach()
+    return total
 
 
 def _sample_due(config: TrainConfig, step: int) -> bool:
@@ -164,21 +209,27 @@ def _sample_due(config: TrainConfig, step: int) -> bool:
 
 
 @torch.no_grad()
-def evaluate_loss(model: GPT, corpus: Corpus, config: TrainConfig) -> tuple[float, float]:
+def evaluate_loss(
+    model: GPT, corpus: Corpus, config: TrainConfig, max_tokens: int | None = None
+) -> tuple[float, float]:
     """Loss on the validation text: nats a token, and bits a byte.
 
-    With a target loss set, the whole text is scored; otherwise at most `eval_tokens` of it, the
-    same ones every time.
+    The text is cut into blocks of `config.eval_block` tokens that do not overlap.
+
+    Args:
+        max_tokens: score at most so many tokens, the same ones every time; 0 scores all. None
+            takes `config.eval_tokens`, or all where a target loss is set.
 
     Raises:
         TrainingFailed: the loss is infinite or not a number.
     """
     block = config.eval_block or config.block_size
-    limit = 0 if config.target_val_loss else config.eval_tokens
-    inputs, targets = validation_blocks(corpus.val, block, limit)
+    if max_tokens is None:
+        max_tokens = 0 if config.target_val_loss else config.eval_tokens
+    inputs, targets = validation_blocks(corpus.val, block, max_tokens)
     device, was_training = model.device, model.training
     model.eval()
-    rows = max(1, 8192 // block)
+    rows = max(1, SCORED_AT_ONCE // block)
     total = 0.0
     with autocast(config, device):
         for at in range(0, len(inputs), rows):
@@ -195,11 +246,36 @@ def evaluate_loss(model: GPT, corpus: Corpus, config: TrainConfig) -> tuple[floa
     return loss, bits_per_byte(loss, targets, corpus.token_bytes)
 
 
+class _Scorer:
+    """Evaluations of a run. With a target loss, the whole text is scored only where it may tell.
+
+    A glance at a small part of the text is always off in the same direction, by nearly the same
+    amount. So once the whole has been scored, a glance says well enough whether it is time again.
+    """
+
+    def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
+        self._corpus, self._config = corpus, config
+        self._off = 0.02
+        """How much higher a glance is than the whole, in nats; at first a cautious guess."""
+
+    def score(self, model: GPT, last: bool = False) -> tuple[float, float]:
+        """Nats a token and bits a byte: of the whole text where the target is near, or at last."""
+        target = self._config.target_val_loss
+        if not target:
+            return evaluate_loss(model, self._corpus, self._config)
+        glance, bits = evaluate_loss(model, self._corpus, self._config, GLANCE_TOKENS)
+        if glance - self._off > target and not last:
+            return glance, bits
+        loss, bits = evaluate_loss(model, self._corpus, self._config)
+        self._off = glance - loss
+        return loss, bits
+
+
 def score(
     state: TrainState, corpus: Corpus, config: TrainConfig, report: StepMetrics
 ) -> StepMetrics:
     """`report` with the validation loss of the weights as they are now."""
-    val_loss, bits = evaluate_loss(state.model, corpus, config)
+    val_loss, bits = evaluate_loss(state.best_model, corpus, config)
     return dataclasses.replace(report, val_loss=val_loss, bits_per_byte=bits, sample=None)
 
 

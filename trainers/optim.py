@@ -1,39 +1,40 @@
-"""Optimizers and their schedule: Muon for the block matrices, AdamW for everything else.
-
-Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") replaces the
-update of a matrix by the nearest orthogonal one, so that every direction learns at the same pace.
-"""
+"""Optimizers and their schedule: Muon for the block matrices, AdamW for everything else."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from picogpt.model import GPT
 from trainers.config import TrainConfig
+from trainers.muon import Muon
 
 
 def build_optimizers(model: GPT, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """One Muon over the matrices inside the blocks, one AdamW over tables, norms and biases."""
-    matrices = [p for p in model.transformer["h"].parameters() if p.dim() == 2]
-    chosen = {id(p) for p in matrices}
+    blocks = model.transformer["h"]
+    fused = [block.attn.c_attn.weight for block in blocks]  # query, key and value in one
+    single = [p for p in blocks.parameters() if p.dim() == 2 and all(p is not q for q in fused)]
+    chosen = {id(p) for p in (*fused, *single)}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    fused = model.device.type in ("cpu", "cuda")
+    device = model.device.type
     return [
-        torch.optim.Muon(
-            matrices, lr=config.muon_lr, momentum=0.95, weight_decay=config.weight_decay
+        Muon(
+            [{"params": fused, "parts": 3}, {"params": single}],
+            lr=config.muon_lr, momentum=config.momentum, weight_decay=config.weight_decay,
+            dtype=torch.bfloat16 if fast_bfloat16(device) else torch.float32,
         ),
         torch.optim.AdamW(
-            rest, lr=config.adam_lr, betas=(0.9, 0.95), weight_decay=0.0, fused=fused
+            rest, lr=config.adam_lr, betas=(0.9, 0.95), weight_decay=0.0,
+            fused=device in ("cpu", "cuda"),
         ),
-    ]
+    ]  # fmt: skip
 
 
-def zero_output_projections(model: GPT) -> None:
-    """Start every block as the identity: its two projections into the stream are zero."""
-    for block in model.transformer["h"]:
-        nn.init.zeros_(block.attn.c_proj.weight)
-        nn.init.zeros_(block.mlp.c_proj.weight)
+def fast_bfloat16(device: str) -> bool:
+    """Whether the device multiplies matrices in bfloat16 itself (and does not imitate it)."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def rate(config: TrainConfig, step: int, progress: float) -> float:

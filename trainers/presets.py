@@ -30,8 +30,8 @@ def _preset(name: str, purpose: str, **recipe: object) -> Preset:
 PRESETS: dict[str, Preset] = {
     "small": _preset(
         "small", "first try, under a minute on two cores",
-        tokenizer="char", batch_size=16, steps=450, eval_every=50, sample_every=50,
-        sample_tokens=160,
+        tokenizer="char", batch_size=8, short_block=64, steps=900, muon_lr=0.025, eval_every=50,
+        sample_every=100, sample_tokens=160,
     ),
     "basic": _preset(
         "basic", "your own text on a laptop",

@@ -229,7 +229,7 @@ class TrainingRun:
     def _save_weights(self, corpus: Corpus, state: TrainState, report: StepMetrics | None) -> None:
         """Make the weights as they are now the checkpoint."""
         save_checkpoint(
-            self.folder, state.model, corpus.tokenizer, manifest(self.config, corpus, report),
+            self.folder, state.best_model, corpus.tokenizer, manifest(self.config, corpus, report),
             model_card(self.config, corpus, report),
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Saving a run so that it goes on as if it had never stopped.
 
-A run's folder holds `training/step-N/`: `model.safetensors` (float32), `optimizer.safetensors`,
+A run's folder holds `training/step-N/`: `model.safetensors` (float32; the averaged weights too,
+their names after `average.`), `optimizer.safetensors`,
 `state.json` (step, seconds, best loss, the recipe) and `manifest.json` with their SHA-256. Each
 is written whole under another name and renamed; the newest two are kept. Batches and dropout
 depend on the step alone, so no random state needs saving.
@@ -20,9 +21,12 @@ from torch import Tensor
 
 from picogpt.errors import CheckpointError
 from picogpt.files import sha256, to_json, write_folder
+from picogpt.model import GPT
 from trainers.config import TrainConfig
 from trainers.loop import TrainState
 
+AVERAGE = "average."
+"""Before the names of the averaged weights."""
 KEPT = 2
 """How many states of a run stay."""
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -49,11 +53,9 @@ def save_state(folder: Path, state: TrainState, config: TrainConfig, corpus_sha2
             "The weights hold values that are not finite numbers, so the training state was not "
             "saved. Start again with smaller learning rates."
         )
-    model = {
-        k: v.detach().cpu().contiguous()
-        for k, v in state.model.state_dict().items()
-        if k != "lm_head.weight"
-    }
+    model = _weights(state.model)
+    if state.average is not None:
+        model |= {AVERAGE + k: v for k, v in _weights(state.average).items()}
     files = {
         "model.safetensors": tensors_to_bytes(model),
         "optimizer.safetensors": tensors_to_bytes(_optimizer_tensors(state)),
@@ -106,8 +108,10 @@ def load_state(state: TrainState, files: dict[str, bytes], saved: dict) -> None:
     """
     try:
         weights = tensors_from_bytes(files["model.safetensors"])
-        tied = {"lm_head.weight": weights["transformer.wte.weight"]}
-        state.model.load_state_dict(weights | tied)
+        mean = {k[len(AVERAGE) :]: weights.pop(k) for k in list(weights) if k.startswith(AVERAGE)}
+        _load(state.model, weights)
+        if state.average is not None:
+            _load(state.average, mean or weights)
         tensors = tensors_from_bytes(files["optimizer.safetensors"])
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"The saved training state does not fit: {error}.") from error
@@ -122,6 +126,16 @@ def load_state(state: TrainState, files: dict[str, bytes], saved: dict) -> None:
     state.step, state.seconds = saved["step"], saved["seconds"]
     best = saved["best_val_loss"]
     state.best_val_loss = float("inf") if best is None else best
+
+
+def _weights(model: GPT) -> dict[str, Tensor]:
+    """Every tensor of a model by its name; the tied head is stored once."""
+    tensors = model.state_dict().items()
+    return {k: v.detach().cpu().contiguous() for k, v in tensors if k != "lm_head.weight"}
+
+
+def _load(model: GPT, weights: dict[str, Tensor]) -> None:
+    model.load_state_dict(weights | {"lm_head.weight": weights["transformer.wte.weight"]})
 
 
 def _optimizer_tensors(state: TrainState) -> dict[str, Tensor]:
