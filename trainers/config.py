@@ -19,7 +19,7 @@ _WHOLE = {
     "warmup_steps": (0, 100_000), "eval_every": (1, 1_000_000),
     "eval_tokens": (0, 100_000_000), "sample_every": (0, 1_000_000),
     "sample_tokens": (1, 1000), "seed": (0, 2**31 - 1), "eval_block": (0, 4096),
-    "short_block": (0, 4096), "micro_batch": (0, 4096),
+    "short_block": (0, 4096), "micro_batch": (0, 4096), "workers": (0, 256),
 }  # fmt: skip
 _NUMBERS = {
     "dropout": (0, 0.9), "muon_lr": (0, 1), "adam_lr": (0, 1), "cooldown": (0, 1),
@@ -68,6 +68,9 @@ class TrainConfig:
     micro_batch: int = 0
     """Sequences of `block_size` computed at a time, whose gradients add up to a step's; 0 lets the
     memory decide, and is replaced by what it decided when a run starts."""
+    workers: int = 0
+    """Parts of a step's batch that are computed at the same time, one to a core; 0 takes as many
+    as there are cores, and is replaced by their number when a run starts."""
     activation_checkpointing: str = "auto"
     """`on` computes what is inside a block twice instead of keeping it; `auto` is like 0 above."""
     steps: int = 400

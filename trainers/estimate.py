@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional as F
 
 from picogpt.checkpoint import choose_device
-from picogpt.errors import RunError
 from trainers.config import TrainConfig
 from trainers.loop import uses_bfloat16
+from trainers.workers import available_cores
 
 # What a token costs besides its matrix products, as so many GELUs of one number, for each number
 # of the residual stream a layer (dropout: on top) and for each logit. Fitted to thread CPU time on
@@ -76,36 +76,33 @@ def estimate(config: TrainConfig, vocab_size: int | None = None) -> Estimate:
 def memory_needed(config: TrainConfig, vocab_size: int | None = None) -> int:
     """Bytes that weights, gradients, optimizer and activations take at their peak."""
     vocab = vocab_size or usual_vocab(config)
-    layers = config.n_layer
-    # Weights, gradients and two optimizer moments; then, for every token, about 18 rows of width
-    # C a layer and three rows of logits, all in 4 bytes. Only CUDA drops attention weights without
-    # writing them down. Peaks measured on a CPU, and by this formula, in MB:
-    #   float32   small 69 (69)   basic 433 (366)  fast 737 (660)
-    #   bfloat16                  basic 366 (366)  fast 576 (660)  conversation 2,086 (2,387)
-    #             large 4,409 (5,078)
-    rows = 18 * config.n_embd * layers + 3 * vocab
-    if config.dropout and choose_device(config.device).type != "cuda":
-        rows += 4 * layers * config.n_head * config.block_size
+    on_cpu = choose_device(config.device).type != "cuda"
+    workers = (config.workers or available_cores()) if on_cpu else 1
+    # Weights, gradients (a set for each worker), at most two moments, and the averaged weights.
+    copies = 3 + workers + (1 if config.averaging else 0)
     parameters = config.model(vocab).parameters()
-    return 16 * parameters + 4 * config.tokens_per_step * rows
+    return 4 * (copies * parameters + tokens_at_once(config) * _rows(config, vocab, on_cpu))
 
 
-def check_memory(config: TrainConfig) -> None:
-    """Refuse a run that cannot fit, before it takes the machine down.
+def _rows(config: TrainConfig, vocab: int, on_cpu: bool) -> int:
+    """Numbers kept for every token until its gradient has been computed."""
+    # About 18 rows of width C a layer, and three rows of logits. Only CUDA drops attention weights
+    # without writing them down. What is computed again keeps its input alone, and one block's rest.
+    row = 18 * config.n_embd
+    if config.dropout and on_cpu:
+        row += 4 * config.n_head * config.block_size
+    if config.activation_checkpointing == "on":
+        return config.n_layer * config.n_embd + row + 3 * vocab
+    return config.n_layer * row + 3 * vocab
 
-    Raises:
-        RunError: the estimate is above the memory that this machine has in all. Nothing is
-            checked where the system does not tell, or on a GPU, which says so itself.
-    """
-    if choose_device(config.device).type != "cpu" or not hasattr(os, "sysconf"):
-        return
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    needed = memory_needed(config)
-    if needed > total:
-        raise RunError(
-            f"This run needs about {needed / 1e9:,.1f} GB of memory and the machine has "
-            f"{total / 1e9:,.1f} GB. Choose a smaller model or batch."
-        )
+
+def tokens_at_once(config: TrainConfig) -> int:
+    """Tokens whose activations are in memory at one moment, in all workers together."""
+    on_cpu = choose_device(config.device).type != "cuda"
+    workers = (config.workers or available_cores()) if on_cpu else 1
+    of_worker = math.ceil(config.batch_size / workers)
+    rows = min(config.micro_batch or of_worker, of_worker)
+    return rows * workers * config.block_size
 
 
 @functools.lru_cache(maxsize=8)

@@ -25,7 +25,10 @@ from trainers.config import TrainConfig
 from trainers.corpus import Corpus, training_batch, validation_blocks
 from trainers.init import begin
 from trainers.metrics import StepMetrics, bits_per_byte
+from trainers.muon import Each, one_by_one
 from trainers.optim import build_optimizers, fast_bfloat16, rate, set_rate
+from trainers.optimizer import Optimizer
+from trainers.workers import Workers, one_core
 
 REPORT_SECONDS = 0.25
 """About how often a report is made, so that a stop is noticed soon and reading losses is cheap."""
@@ -44,7 +47,8 @@ class TrainState:
     """All that changes while a run goes on."""
 
     model: GPT
-    optimizers: list[torch.optim.Optimizer]
+    optimizers: list[Optimizer]
+    workers: Workers
     average: GPT | None = None
     """The mean of the weights over the latest part of the run; None when none is kept."""
     step: int = 0
@@ -86,7 +90,8 @@ def new_state(config: TrainConfig, corpus: Corpus) -> TrainState:
     model.to(choose_device(config.device))
     model.recompute = config.activation_checkpointing == "on"
     average = copy.deepcopy(model).eval().requires_grad_(False) if config.averaging else None
-    return TrainState(model, build_optimizers(model, config), average)
+    workers = Workers(model, config.workers or 1, 1 if config.dropout else None)
+    return TrainState(model, build_optimizers(model, config, workers.each), workers, average)
 
 
 def uses_bfloat16(config: TrainConfig, device: torch.device) -> bool:
@@ -123,9 +128,14 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
     Raises:
         TrainingFailed: the loss became infinite or not a number.
     """
+    with one_core() if state.workers.parallel else nullcontext():
+        yield from _train(state, corpus, config)
+
+
+def _train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[StepMetrics]:
     device = state.model.device
     clock = _Clock(state.seconds)
-    scorer = _Scorer(corpus, config)
+    scorer = _Scorer(corpus, config, state.workers.each)
     losses: list[Tensor] = []
     while state.step < config.steps:
         progress = state.step / config.steps
@@ -179,7 +189,6 @@ def one_step(
     Args:
         progress: share of the run that is done; early on, sequences may be short.
     """
-    state.model.train()
     torch.manual_seed(config.seed * 1_000_003 + state.step)  # dropout depends on the step alone
     short = config.short_block and progress < config.short_share
     block = config.short_block if short else config.block_size
@@ -187,30 +196,48 @@ def one_step(
     inputs, targets = training_batch(
         corpus.train, state.step, rows, block, config.seed, corpus.starts
     )
-    idx, wanted = (torch.from_numpy(a).to(device, non_blocking=True) for a in (inputs, targets))
-    counted = (wanted != IGNORE).sum().clamp(min=1)
     at_once = max(1, (config.micro_batch or config.batch_size) * config.block_size // block)
-    total = torch.zeros((), device=device)
-    for part, goal in zip(idx.split(at_once), wanted.split(at_once), strict=True):  # (b, T) each
-        with autocast(config, device):
-            _, loss = state.model(part, goal)
-        if len(part) < len(idx):  # a share of the step's mean loss; their gradients add up
-            loss = loss * ((goal != IGNORE).sum() / counted)
-        loss.backward()
-        total += loss.detach()
+    counted = (targets != IGNORE).sum()
+
+    def gradients(number: int) -> Tensor:
+        """Losses of the rows of one worker, and their gradients in its model."""
+        model, total = state.workers.models[number].train(), torch.zeros((), device=device)
+        mine = slice(number * rows // workers, (number + 1) * rows // workers)
+        idx, wanted = inputs[mine], targets[mine]  # (b, T)
+        for at in range(0, len(idx), at_once):
+            part, goal = idx[at : at + at_once], wanted[at : at + at_once]
+            share = float((goal != IGNORE).sum() / counted)
+            with autocast(config, device):
+                _, loss = model(_on(device, part), _on(device, goal))
+            loss = loss * share  # so that the parts add up to the mean over the step
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    workers = len(state.workers.models)
+    loss = sum(state.workers.each(gradients, range(workers)))
+    state.workers.add_gradients()
     for optimizer in state.optimizers:
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return total
+        optimizer.zero_grad()
+    return loss
+
+
+def _on(device: torch.device, array: np.ndarray) -> Tensor:
+    """(b, T) int64 on the device."""
+    return torch.from_numpy(array).to(device, non_blocking=True)
 
 
 def _sample_due(config: TrainConfig, step: int) -> bool:
     return bool(config.sample_every) and step % config.sample_every == 0
 
 
-@torch.no_grad()
 def evaluate_loss(
-    model: GPT, corpus: Corpus, config: TrainConfig, max_tokens: int | None = None
+    model: GPT,
+    corpus: Corpus,
+    config: TrainConfig,
+    max_tokens: int | None = None,
+    each: Each = one_by_one,
 ) -> tuple[float, float]:
     """Loss on the validation text: nats a token, and bits a byte.
 
@@ -219,6 +246,7 @@ def evaluate_loss(
     Args:
         max_tokens: score at most so many tokens, the same ones every time; 0 scores all. None
             takes `config.eval_tokens`, or all where a target loss is set.
+        each: how parts of the text are scored; `Workers.each` does several at the same time.
 
     Raises:
         TrainingFailed: the loss is infinite or not a number.
@@ -230,12 +258,15 @@ def evaluate_loss(
     device, was_training = model.device, model.training
     model.eval()
     rows = max(1, SCORED_AT_ONCE // block)
-    total = 0.0
-    with autocast(config, device):
-        for at in range(0, len(inputs), rows):
-            idx = torch.from_numpy(inputs[at : at + rows]).to(device)
-            _, loss = model(idx, torch.from_numpy(targets[at : at + rows]).to(device))
-            total += float(loss) * len(idx)
+
+    @torch.no_grad()
+    def total_loss(at: int) -> float:
+        idx, wanted = inputs[at : at + rows], targets[at : at + rows]
+        with autocast(config, device):
+            _, loss = model(_on(device, idx), _on(device, wanted))
+        return float(loss) * len(idx)
+
+    total = sum(each(total_loss, range(0, len(inputs), rows)))
     model.train(was_training)
     loss = total / len(inputs)
     if not np.isfinite(loss):
@@ -253,8 +284,8 @@ class _Scorer:
     amount. So once the whole has been scored, a glance says well enough whether it is time again.
     """
 
-    def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
-        self._corpus, self._config = corpus, config
+    def __init__(self, corpus: Corpus, config: TrainConfig, each: Each) -> None:
+        self._corpus, self._config, self._each = corpus, config, each
         self._off = 0.02
         """How much higher a glance is than the whole, in nats; at first a cautious guess."""
 
@@ -262,20 +293,23 @@ class _Scorer:
         """Nats a token and bits a byte: of the whole text where the target is near, or at last."""
         target = self._config.target_val_loss
         if not target:
-            return evaluate_loss(model, self._corpus, self._config)
-        glance, bits = evaluate_loss(model, self._corpus, self._config, GLANCE_TOKENS)
+            return self._evaluate(model, None)
+        glance, bits = self._evaluate(model, GLANCE_TOKENS)
         if glance - self._off > target and not last:
             return glance, bits
-        loss, bits = evaluate_loss(model, self._corpus, self._config)
+        loss, bits = self._evaluate(model, 0)
         self._off = glance - loss
         return loss, bits
+
+    def _evaluate(self, model: GPT, max_tokens: int | None) -> tuple[float, float]:
+        return evaluate_loss(model, self._corpus, self._config, max_tokens, self._each)
 
 
 def score(
     state: TrainState, corpus: Corpus, config: TrainConfig, report: StepMetrics
 ) -> StepMetrics:
     """`report` with the validation loss of the weights as they are now."""
-    val_loss, bits = evaluate_loss(state.best_model, corpus, config)
+    val_loss, bits = evaluate_loss(state.best_model, corpus, config, each=state.workers.each)
     return dataclasses.replace(report, val_loss=val_loss, bits_per_byte=bits, sample=None)
 
 

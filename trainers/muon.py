@@ -11,11 +11,12 @@ of operations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
+
+from trainers.optimizer import Optimizer
 
 # X <- a X + b (X X^T) X + c (X X^T)^2 X, four times. Each row is the odd polynomial of degree five
 # that brings all singular values within its reach nearest to 1 (minimax, by Remez exchange); the
@@ -49,64 +50,71 @@ def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     return x
 
 
-class Muon(torch.optim.Optimizer):
+def one_by_one(work: Callable, items: Sequence) -> list:
+    """`work` done on every item."""
+    return [work(item) for item in items]
+
+
+Each = Callable[[Callable, Sequence], list]
+"""A function like `one_by_one`."""
+
+
+class Muon(Optimizer):
     """Momentum, made orthogonal.
 
     Args:
-        params: matrices (out, in); a parameter group may set `parts` above 1 when its matrices
-            hold that many of equal height, one above the other (query, key and value: 3).
+        params: matrices (out, in).
+        fused: which of them hold query, key and value one above the other; each is made
+            orthogonal for itself.
         lr: size of an update's singular values, for a matrix that is not taller than wide.
         momentum: share of the running mean of gradients kept at each step (0 to 1).
         weight_decay: shrinks a matrix by this times `lr` at each step.
         dtype: what the iteration is computed in.
+        each: a function like `one_by_one`, which may work on several stacks at the same time.
     """
 
     def __init__(
         self,
-        params: Iterable,
+        params: Iterable[Tensor],
+        fused: Iterable[Tensor] = (),
         lr: float = 0.02,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         dtype: torch.dtype = torch.bfloat16,
+        each: Each = one_by_one,
     ) -> None:
-        self.dtype = dtype
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1}
-        super().__init__(params, defaults)
+        super().__init__(params, lr, ("momentum",))
+        self._each = each
+        self.momentum, self.weight_decay, self.dtype = momentum, weight_decay, dtype
+        self._fused = {id(p) for p in fused}
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Update every matrix that has a gradient."""
-        pieces = [
-            piece
-            for group in self.param_groups
-            for p in group["params"]
-            if p.grad is not None
-            for piece in self._pieces(p, group)
-        ]
-        shape = lambda piece: (*sorted(piece[0].shape), piece[0].device)  # noqa: E731
-        pieces.sort(key=lambda piece: str(shape(piece)))  # stable: the order is that of the model
-        for _, alike in groupby(pieces, key=shape):
-            self._update(list(alike))
+    def _update(self, grads: list[Tensor]) -> None:
+        mean = self.memory["momentum"]
+        torch._foreach_lerp_(mean, grads, 1 - self.momentum)
+        ahead = torch._foreach_lerp(grads, mean, self.momentum)  # Nesterov: where it will be
+        if self.weight_decay:
+            torch._foreach_mul_(self.params, 1 - self.lr * self.weight_decay)
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor, float]]] = {}
+        for p, direction in zip(self.params, ahead, strict=True):
+            parts = 3 if id(p) in self._fused else 1
+            for weight, part in zip(p.chunk(parts), direction.chunk(parts), strict=True):
+                rows, columns = part.shape
+                if rows <= columns:
+                    piece = weight, part, 1.0
+                else:
+                    piece = weight.mT, part.mT, (rows / columns) ** 0.5
+                alike.setdefault(piece[0].shape, []).append(piece)
+        self._each(self._move, [half for pieces in alike.values() for half in _halves(pieces)])
 
-    def _pieces(self, p: Tensor, group: dict) -> list[tuple[Tensor, Tensor, dict]]:
-        """(weight, direction, group) of each part of a matrix; weights are views of `p`."""
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        mean = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-        ahead = p.grad.lerp(mean, group["momentum"])  # Nesterov: where the mean will be
-        parts = group["parts"]
-        pairs = zip(p.chunk(parts), ahead.chunk(parts), strict=True)
-        return [(weight, direction, group) for weight, direction in pairs]
+    @torch.no_grad()  # it may run in a thread of its own
+    def _move(self, pieces: list[tuple[Tensor, Tensor, float]]) -> None:
+        """Move matrices of one shape (R, C): views of weights, their directions, their scales."""
+        updates = orthogonalize(torch.stack([d for _, d, _ in pieces]), self.dtype)  # (N, R, C)
+        for (weight, _, scale), update in zip(pieces, updates, strict=True):
+            weight.add_(update.to(weight.dtype), alpha=-self.lr * scale)
 
-    def _update(self, pieces: list[tuple[Tensor, Tensor, dict]]) -> None:
-        """Move matrices of one shape, in either orientation."""
-        lying = [d if d.shape[0] <= d.shape[1] else d.mT for _, d, _ in pieces]
-        updates = orthogonalize(torch.stack(lying), self.dtype)
-        for update, (weight, _, group) in zip(updates, pieces, strict=True):
-            rows, columns = weight.shape
-            if group["weight_decay"]:
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-            scale = max(1.0, rows / columns) ** 0.5
-            standing = update if rows <= columns else update.mT
-            weight.add_(standing.to(weight.dtype), alpha=-group["lr"] * scale)
+
+def _halves(pieces: list) -> list[list]:
+    """One list as two of about equal length, or as it is where there is nothing to share."""
+    middle = len(pieces) // 2
+    return [pieces[:middle], pieces[middle:]] if middle else [pieces]

@@ -1,32 +1,33 @@
-"""Optimizers and their schedule: Muon for the block matrices, AdamW for everything else."""
+"""Optimizers and their schedule: Muon for the block matrices, Adam for everything else."""
 
 from __future__ import annotations
 
 import torch
 
 from picogpt.model import GPT
+from trainers.adam import Adam
 from trainers.config import TrainConfig
-from trainers.muon import Muon
+from trainers.muon import Each, Muon, one_by_one
+from trainers.optimizer import Optimizer
 
 
-def build_optimizers(model: GPT, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """One Muon over the matrices inside the blocks, one AdamW over tables, norms and biases."""
+def build_optimizers(model: GPT, config: TrainConfig, each: Each = one_by_one) -> list[Optimizer]:
+    """One Muon over the matrices inside the blocks, one Adam over tables, norms and biases.
+
+    Args:
+        each: how Muon works on several stacks of matrices.
+    """
     blocks = model.transformer["h"]
-    fused = [block.attn.c_attn.weight for block in blocks]  # query, key and value in one
-    single = [p for p in blocks.parameters() if p.dim() == 2 and all(p is not q for q in fused)]
-    chosen = {id(p) for p in (*fused, *single)}
+    matrices = [p for p in blocks.parameters() if p.dim() == 2]
+    chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    device = model.device.type
     return [
         Muon(
-            [{"params": fused, "parts": 3}, {"params": single}],
-            lr=config.muon_lr, momentum=config.momentum, weight_decay=config.weight_decay,
-            dtype=torch.bfloat16 if fast_bfloat16(device) else torch.float32,
+            matrices, [block.attn.c_attn.weight for block in blocks], config.muon_lr,
+            config.momentum, config.weight_decay,
+            torch.bfloat16 if fast_bfloat16(model.device.type) else torch.float32, each,
         ),
-        torch.optim.AdamW(
-            rest, lr=config.adam_lr, betas=(0.9, 0.95), weight_decay=0.0,
-            fused=device in ("cpu", "cuda"),
-        ),
+        Adam(rest, config.adam_lr),
     ]  # fmt: skip
 
 
@@ -50,8 +51,7 @@ def rate(config: TrainConfig, step: int, progress: float) -> float:
     return rise * min(1.0, max(0.0, fall))
 
 
-def set_rate(optimizers: list[torch.optim.Optimizer], config: TrainConfig, share: float) -> None:
+def set_rate(optimizers: list[Optimizer], config: TrainConfig, share: float) -> None:
     """Give both optimizers their peak rates times `share`."""
     for optimizer, peak in zip(optimizers, (config.muon_lr, config.adam_lr), strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = peak * share
+        optimizer.lr = peak * share

@@ -11,7 +11,7 @@ from picogpt.errors import RunError
 from picogpt.files import sweep
 from trainers.config import TrainConfig
 from trainers.corpus import CORPORA
-from trainers.estimate import check_memory
+from trainers.fit import fit
 from trainers.run import ACTIVE, TrainingRun
 from trainers.state import newest_state
 
@@ -53,8 +53,8 @@ class RunRegistry:
                     f"{self.checkpoints / name} exists already. Choose another name, resume it, "
                     "or delete it first."
                 )
-            check_memory(config)
-            return self._launch(dataclasses.replace(config, out=name), resume=False)
+            config, notes = fit(config)
+            return self._launch(dataclasses.replace(config, out=name), notes)
 
     def resume(self, name: str, **changes: object) -> TrainingRun:
         """Go on with a run from its newest saved state.
@@ -83,10 +83,10 @@ class RunRegistry:
                 raise RunError(
                     f"{name} has used all its {config.seconds:g} seconds. Give more to go on."
                 )
-            return self._launch(config, resume=True)
+            return self._launch(config, [], resume=True)
 
-    def _launch(self, config: TrainConfig, resume: bool) -> TrainingRun:
-        run = TrainingRun(config, self.checkpoints, self.corpora, resume)
+    def _launch(self, config: TrainConfig, notes: list[str], resume: bool = False) -> TrainingRun:
+        run = TrainingRun(config, self.checkpoints, self.corpora, resume, notes)
         self._runs.pop(config.out, None)  # a name used again moves to the end
         self._runs[config.out] = run
         run.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from picogpt.checkpoint import save_checkpoint
@@ -39,12 +39,20 @@ class TrainingRun:
         checkpoints: the folder of all checkpoints.
         corpora: the folder of all corpora.
         resume: go on from the newest saved state of that folder.
+        notes: what a person should know of how it runs, a sentence each.
     """
 
     def __init__(
-        self, config: TrainConfig, checkpoints: Path, corpora: Path, resume: bool = False
+        self,
+        config: TrainConfig,
+        checkpoints: Path,
+        corpora: Path,
+        resume: bool = False,
+        notes: Sequence[str] = (),
     ) -> None:
-        self.config = config
+        self.config, self.notes = config, tuple(notes)
+        for note in self.notes:
+            log.info("%s: %s", config.out, note)
         self.name = config.out
         self.folder = checkpoints / config.out
         self.corpora, self._resume = corpora, resume

@@ -48,6 +48,8 @@ def follow(run: TrainingRun, *, json: bool, samples: bool) -> int:
         RunError: the run failed; says why.
         KeyboardInterrupt: Ctrl-C was pressed twice.
     """
+    for note in run.notes:
+        common.say(note)
     screen = _choose_screen(run, json, samples)
     try:
         with _interruptible() as interrupted:

@@ -116,13 +116,8 @@ def load_state(state: TrainState, files: dict[str, bytes], saved: dict) -> None:
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"The saved training state does not fit: {error}.") from error
     for number, optimizer in enumerate(state.optimizers):
-        entries: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            owner, index, name = key.split(".", 2)
-            if int(owner) == number:
-                entries.setdefault(int(index), {})[name] = tensor
-        whole = optimizer.state_dict() | {"state": entries}
-        optimizer.load_state_dict(whole)
+        own = f"{number}."
+        optimizer.load({k[len(own) :]: t for k, t in tensors.items() if k.startswith(own)})
     state.step, state.seconds = saved["step"], saved["seconds"]
     best = saved["best_val_loss"]
     state.best_val_loss = float("inf") if best is None else best
@@ -139,12 +134,11 @@ def _load(model: GPT, weights: dict[str, Tensor]) -> None:
 
 
 def _optimizer_tensors(state: TrainState) -> dict[str, Tensor]:
-    """optimizer.parameter.name -> tensor, for every tensor an optimizer keeps."""
+    """number of the optimizer.name -> tensor, for every tensor an optimizer keeps."""
     return {
-        f"{number}.{index}.{name}": tensor.detach().cpu().contiguous()
+        f"{number}.{name}": tensor.detach().cpu().contiguous()
         for number, optimizer in enumerate(state.optimizers)
-        for index, entry in optimizer.state_dict()["state"].items()
-        for name, tensor in entry.items()
+        for name, tensor in optimizer.tensors().items()
     }
 
 

@@ -2,7 +2,8 @@
 
 A tokenizer is a fixed list of byte strings; a token's id is its place in that list. Decoding is
 therefore the same for every kind (join the bytes, read them as UTF-8) and lives here. Encoding is
-what the kinds differ in.
+what the kinds differ in. A text may come in pieces (`Iterable[str]`), so that one larger than
+memory can be learned from and encoded.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import codecs
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,10 +40,14 @@ class Tokenizer(ABC):
         self._special_ids = frozenset(special_tokens.values())
 
     @abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """Gives the ids of `text`; text that looks like a special token is just characters.
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
+        """Gives the ids of one text that comes in pieces, some at a time.
 
-        Half of a surrogate pair (which is not text) is read as U+FFFD.
+        All of them in a row are what `encode` gives for the whole text; memory in use does not
+        grow with its length.
+
+        Args:
+            pieces: Parts of the text, of any length; none begins inside a surrogate pair.
 
         Raises:
             TokenizerError: The tokenizer has no token for some of the text (character kind only).
@@ -59,6 +65,16 @@ class Tokenizer(ABC):
         Raises:
             TokenizerError: The object is malformed, or describes some other tokenizer.
         """
+
+    def encode(self, text: str) -> list[int]:
+        """Gives the ids of `text`; text that looks like a special token is just characters.
+
+        Half of a surrogate pair (which is not text) is read as U+FFFD.
+
+        Raises:
+            TokenizerError: The tokenizer has no token for some of the text (character kind only).
+        """
+        return list(chain.from_iterable(self.encode_pieces([text])))
 
     @property
     def vocab_size(self) -> int:

@@ -7,19 +7,19 @@ text is unknown). How merges are learned stands in `bpe_train.py`; here they are
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from picogpt.errors import TokenizerError
-from picogpt.tokenizers.base import Tokenizer, require, well_formed
+from picogpt.tokenizers.base import Tokenizer, require
 from picogpt.tokenizers.bpe_format import bpe_from_json, bpe_to_json
 from picogpt.tokenizers.bpe_train import Pair, count_words, learn_merges
 from picogpt.tokenizers.pretokenize import word_blocks
 from picogpt.tokenizers.saving import CHAT_SPECIAL_TOKENS
 
 LONG_WORD = 64  # bytes; longer words are merged with a heap, and not remembered
-CACHE_WORDS = 1 << 16  # words whose ids are remembered
+CACHE_WORDS = 1 << 18  # words whose ids are remembered, some 60 MB at most
 _NO_RANK = 1 << 60  # larger than any rank: this pair is never joined
 _JOINED = -1  # the place of an id that was joined to its left neighbour
 
@@ -73,12 +73,13 @@ class BPETokenizer(Tokenizer):
         """Learns a vocabulary from `text`; the same text gives the same vocabulary.
 
         Args:
-            text: One text, or several that are not to be run together.
+            text: One text, whole or in pieces that are run together, such as an open file. It
+                may be larger than memory; see `count_words`.
             vocab_size: Tokens asked for: 256 bytes + merges + special tokens. A short text may
                 support fewer; the vocabulary is smaller then, and not filled up.
             special_tokens: Names of the special tokens, printable ASCII.
-            progress: Called now and then with (merges learned, merges asked for). What it raises
-                ends the training.
+            progress: Called after every merge with (merges learned, merges asked for). What it
+                raises ends the training.
 
         Raises:
             TokenizerError: `vocab_size` has no room for the bytes and the special tokens, or
@@ -91,26 +92,26 @@ class BPETokenizer(Tokenizer):
             f"vocab_size={vocab_size} is too small: the 256 bytes and {len(special_tokens)} "
             f"special tokens need at least {least}.",
         )
-        texts = [text] if isinstance(text, str) else text
-        merges = learn_merges(count_words(texts), vocab_size - least, progress)
+        pieces = [text] if isinstance(text, str) else text
+        merges = learn_merges(count_words(pieces), vocab_size - least, progress)
         tokens = [bytes([byte]) for byte in range(256)]
         for left, right in merges:
             tokens.append(tokens[left] + tokens[right])
         special_ids = {name: len(tokens) + i for i, name in enumerate(special_tokens)}
         return cls(tokens + [name.encode() for name in special_tokens], merges, special_ids)
 
-    def encode(self, text: str) -> list[int]:
-        """Gives the ids of `text`; any text can be encoded.
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
+        """Gives the ids of a text that comes in pieces; any text can be encoded.
 
         Text that looks like a special token is encoded as plain characters. Half of a surrogate
         pair is read as U+FFFD.
         """
-        ids: list[int] = []
         cache = self._cache
-        for words in word_blocks(well_formed(text)):
+        for words in word_blocks(pieces):
+            ids: list[int] = []
             for word in words:
                 ids += cache.get(word) or self._encode_word(word)
-        return ids
+            yield ids
 
     def _encode_word(self, word: str) -> list[int]:
         """Merges one word and remembers the outcome, unless it is long."""
@@ -128,14 +129,17 @@ class BPETokenizer(Tokenizer):
 
         Simple, and quadratic in the length of the word.
         """
-        ranks = self._ranks
-        while len(ids) > 1:
-            candidates = [ranks.get(pair, _NO_RANK) for pair in pairwise(ids)]
-            rank = min(candidates)
-            if rank == _NO_RANK:
-                break
-            place = candidates.index(rank)
-            ids[place : place + 2] = [self._merged_ids[rank]]
+        rank_of = self._ranks.get
+        ranks = [rank_of(pair, _NO_RANK) for pair in pairwise(ids)]  # of each id and the next
+        while ranks and (rank := min(ranks)) != _NO_RANK:
+            place = ranks.index(rank)
+            joined = self._merged_ids[rank]
+            ids[place : place + 2] = [joined]
+            del ranks[place]
+            if place > 0:
+                ranks[place - 1] = rank_of((ids[place - 1], joined), _NO_RANK)
+            if place < len(ranks):
+                ranks[place] = rank_of((joined, ids[place + 1]), _NO_RANK)
         return ids
 
     def _merge_long(self, ids: list[int]) -> list[int]:

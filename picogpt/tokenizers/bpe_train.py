@@ -5,43 +5,60 @@ Source: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Sub
 
 Said simply, the algorithm counts all pairs of neighbours, joins the most frequent one everywhere,
 and starts over. Three things make it fast without changing the outcome: each distinct word is
-worked on once, with its count; a merge updates the counts around the places it joins, instead of
-counting again; and a heap knows the most frequent pair.
+worked on once, with its count; only words that a pair has been seen in are looked at; and a pair
+is counted again only when it may be the most frequent one. That is known because a merge makes
+pairs with its new token alone: once a pair has come up, its count can only fall.
+
+A word is kept as a `str` whose characters are its ids: character 65 is the byte "A", character
+256 is what the first merge made. So a merge in a word is Python's own `split` and `join`.
 """
 
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 
-from picogpt.tokenizers.base import well_formed
 from picogpt.tokenizers.pretokenize import word_blocks
 
 Pair = tuple[int, int]  # the ids of two neighbours, left and right
 Progress = Callable[[int, int], None]  # merges learned, merges asked for
 
-MAX_WORD_BYTES = 256  # longer words (text without spaces) are learned from in pieces of this
-PROGRESS_EVERY = 100  # merges between two calls of `progress`
+MAX_WORDS = 500_000  # distinct words counted at a time: at most some 100 MB, and twice in learning
+MAX_WORD_CHARS = 256  # longer words (text without spaces) are learned from in pieces of this
 
 
-def count_words(texts: Iterable[str]) -> Counter[bytes]:
-    """Counts the distinct words of `texts`, as bytes; no word crosses from one text to the next."""
+def count_words(pieces: Iterable[str]) -> Counter[str]:
+    """Counts the distinct words of a text that comes in pieces, in bounded memory.
+
+    Whenever there are more than `MAX_WORDS`, only the more frequent half of that is kept (of
+    equally frequent words those seen first), and the counts of the others are lost. That takes a
+    text with very many different words, and costs those that are too rare to decide a merge. The
+    same text gives the same counts, wherever its pieces end.
+    """
     counts: Counter[str] = Counter()
-    for text in texts:
-        for words in word_blocks(well_formed(text)):
-            counts.update(words)
-    pieces: Counter[bytes] = Counter()
-    for word, count in counts.items():
-        data = word.encode("utf-8")
-        for start in range(0, len(data), MAX_WORD_BYTES):
-            pieces[data[start : start + MAX_WORD_BYTES]] += count
-    return pieces
+    for words in word_blocks(pieces):
+        counts.update(_shortened(words))
+        if len(counts) > MAX_WORDS:
+            by_count = sorted(counts.items(), key=itemgetter(1), reverse=True)
+            counts = Counter(dict(by_count[: MAX_WORDS // 2]))
+    return counts
+
+
+def _shortened(words: Iterable[str]) -> Iterator[str]:
+    """Gives the words, the long ones in pieces of `MAX_WORD_CHARS`."""
+    for word in words:
+        if len(word) <= MAX_WORD_CHARS:
+            yield word
+        else:
+            for start in range(0, len(word), MAX_WORD_CHARS):
+                yield word[start : start + MAX_WORD_CHARS]
 
 
 def learn_merges(
-    word_counts: Mapping[bytes, int], n_merges: int, progress: Progress | None = None
+    word_counts: Mapping[str, int], n_merges: int, progress: Progress | None = None
 ) -> list[Pair]:
     """Learns up to `n_merges` merges; merge number `k` makes the token `256 + k`.
 
@@ -53,87 +70,88 @@ def learn_merges(
     Args:
         word_counts: How often each distinct word occurs.
         n_merges: Merges asked for, 0 or more.
-        progress: Called now and then, and at the end, with the merges learned and those asked
-            for. What it raises ends the training.
+        progress: Called after every merge with the merges learned and those asked for. What it
+            raises ends the training.
     """
     table = _PairTable(word_counts)
     merges: list[Pair] = []
-    while len(merges) < n_merges:
-        pair = table.most_frequent()
-        if pair is None:
-            break
-        table.join(pair, new_id=256 + len(merges))
-        merges.append(pair)
-        if progress and len(merges) % PROGRESS_EVERY == 0:
+    while len(merges) < n_merges and (pair := table.most_frequent()):
+        table.join(pair, chr(256 + len(merges)))
+        merges.append((ord(pair[0]), ord(pair[1])))
+        if progress:
             progress(len(merges), n_merges)
-    if progress:
-        progress(len(merges), n_merges)
     return merges
 
 
 class _PairTable:
-    """The words as they stand after the merges so far, and how often each pair occurs in them."""
+    """The words as they stand after the merges so far, and where to look for each pair."""
 
-    def __init__(self, word_counts: Mapping[bytes, int]) -> None:
-        self.words = [list(word) for word in word_counts]  # the ids of each word
-        self.word_counts = list(word_counts.values())
-        self.counts: dict[Pair, int] = defaultdict(int)
-        self.where: dict[Pair, set[int]] = defaultdict(set)  # pair -> words it is, or was, in
-        for place, (word, count) in enumerate(zip(self.words, self.word_counts, strict=True)):
-            for pair in pairwise(word):
-                self.counts[pair] += count
-                self.where[pair].add(place)
-        self.heap = [(-count, pair) for pair, count in self.counts.items()]
-        heapq.heapify(self.heap)
+    def __init__(self, word_counts: Mapping[str, int]) -> None:
+        self.words = [word.encode("utf-8").decode("latin-1") for word in word_counts]
+        self.counts = list(word_counts.values())
+        self.where: dict[str, array] = defaultdict(_places)  # pair -> words it is, or was, in
+        self.heap: list[tuple[int, str]] = []  # (-count when last counted, pair)
+        found: dict[str, int] = defaultdict(int)
+        for place, word in enumerate(self.words):
+            for i in range(len(word) - 1):
+                self._note(word[i : i + 2], place, found)
+        self._push(found)
 
-    def most_frequent(self) -> Pair | None:
+    def most_frequent(self) -> str | None:
         """Takes the most frequent pair off the heap, the smallest ids first among equals.
 
-        The heap is lazy: a count that has fallen since it was pushed is noticed only here, and
-        goes back with its present value. Every pair is on the heap with at least its count.
+        The pair on top may have become rarer since it was counted: it is counted again, and goes
+        back if so. The others have at most the count they stand with.
         """
         while self.heap:
             count, pair = heapq.heappop(self.heap)
-            present = self.counts.get(pair, 0)
-            if -count == present:
+            present = self._recount(pair)
+            if present == -count:
                 return pair
             if present:
                 heapq.heappush(self.heap, (-present, pair))
         return None
 
-    def join(self, pair: Pair, new_id: int) -> None:
-        """Replaces `pair` by `new_id` in every word, from left to right, and updates the counts."""
-        changes: dict[Pair, int] = defaultdict(int)
+    def join(self, pair: str, new: str) -> None:
+        """Replaces `pair` by `new` in every word, from left to right, and counts the new pairs."""
+        found: dict[str, int] = defaultdict(int)
         for place in self.where.pop(pair):
-            _join_in_word(self.words[place], pair, new_id, self.word_counts[place], changes)
-            for neighbours in pairwise(self.words[place]):
-                if new_id in neighbours:
-                    self.where[neighbours].add(place)
-        del self.counts[pair]
-        changes.pop(pair, None)
-        for changed, change in changes.items():
-            count = self.counts[changed] = self.counts[changed] + change
-            if count == 0:
-                del self.counts[changed]
-            elif change > 0:
-                heapq.heappush(self.heap, (-count, changed))
+            parts = self.words[place].split(pair)
+            self.words[place] = new.join(parts)
+            before = parts[0][-1:]
+            for part in parts[1:]:
+                if before:
+                    self._note(before + new, place, found)
+                if part:
+                    self._note(new + part[0], place, found)
+                before = part[-1:] or new
+        self._push(found)
+
+    def _note(self, pair: str, place: int, found: dict[str, int]) -> None:
+        """Adds a pair that stands in a word."""
+        found[pair] += self.counts[place]
+        self.where[pair].append(place)
+
+    def _push(self, found: Mapping[str, int]) -> None:
+        for pair, count in found.items():
+            heapq.heappush(self.heap, (-count, pair))
+
+    def _recount(self, pair: str) -> int:
+        """Counts a pair anew, and forgets the words that it is no longer in."""
+        seen = dict.fromkeys(self.where.pop(pair))  # a word may be noted twice
+        places = [place for place in seen if pair in self.words[place]]
+        if places:
+            self.where[pair] = array("I", places)
+        return sum(self.counts[place] * _occurrences(pair, self.words[place]) for place in places)
 
 
-def _join_in_word(
-    word: list[int], pair: Pair, new_id: int, count: int, changes: dict[Pair, int]
-) -> None:
-    """Joins `pair` in one word, in place, and notes in `changes` which pairs came and went."""
-    left, right = pair
-    last = len(word) - 1
-    i = 0
-    while i < last:
-        if word[i] == left and word[i + 1] == right:
-            if i > 0:
-                changes[word[i - 1], left] -= count
-                changes[word[i - 1], new_id] += count
-            if i + 1 < last:
-                changes[right, word[i + 2]] -= count
-                changes[new_id, word[i + 2]] += count
-            word[i : i + 2] = [new_id]
-            last -= 1
-        i += 1
+def _places() -> array:
+    """An empty list of numbers, four bytes each."""
+    return array("I")
+
+
+def _occurrences(pair: str, word: str) -> int:
+    """How often `pair` stands in `word`: "aa" twice in "aaa", where only one can be joined."""
+    if pair[0] != pair[1]:
+        return word.count(pair)
+    return sum(word.startswith(pair, place) for place in range(len(word) - 1))

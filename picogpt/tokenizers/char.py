@@ -6,7 +6,8 @@ Shakespeare) and sequences are long.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 from picogpt.errors import TokenizerError
@@ -47,34 +48,40 @@ class CharTokenizer(Tokenizer):
         self._ids = {char: id for id, char in enumerate(alphabet)}
 
     @classmethod
-    def train(cls, text: str, *, also: str = "") -> CharTokenizer:
+    def train(cls, text: str | Iterable[str], *, also: str = "") -> CharTokenizer:
         """Collects the characters of `text`, sorted by code point.
 
         Args:
-            text: The training text.
+            text: The training text, whole or in pieces.
             also: Further characters to know, such as all printable ASCII and the newline.
 
         Raises:
             TokenizerError: There is not a single character.
         """
-        return cls(sorted(set(well_formed(text)) | set(well_formed(also))))
+        alphabet = set(well_formed(also))
+        for piece in [text] if isinstance(text, str) else text:
+            alphabet.update(well_formed(piece))
+        return cls(sorted(alphabet))
 
-    def encode(self, text: str) -> list[int]:
-        """Gives one id per character; half of a surrogate pair is read as U+FFFD.
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
+        """Gives one id per character, piece by piece; half of a surrogate pair is read as U+FFFD.
 
         Raises:
             TokenizerError: Characters that are not in the alphabet; the message names them.
         """
-        ids = self._ids
-        text = well_formed(text)
-        try:
-            return [ids[char] for char in text]
-        except KeyError:
-            raise TokenizerError(self._unseen_message(text)) from None
+        known = self._ids
+        pieces = map(well_formed, pieces)
+        for piece in pieces:
+            try:
+                ids = [known[char] for char in piece]
+            except KeyError:
+                raise TokenizerError(self._unseen_message(chain([piece], pieces))) from None
+            yield ids
 
-    def _unseen_message(self, text: str) -> str:
-        """Names the characters of `text` that the alphabet lacks, in the order they appear."""
-        unseen = [char for char in dict.fromkeys(text) if char not in self._ids]
+    def _unseen_message(self, pieces: Iterable[str]) -> str:
+        """Names the characters of a text that the alphabet lacks, in the order they appear."""
+        chars = dict.fromkeys(chain.from_iterable(pieces))
+        unseen = [char for char in chars if char not in self._ids]
         named = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in unseen[:MAX_NAMED])
         more = f" and {len(unseen) - MAX_NAMED} more" if len(unseen) > MAX_NAMED else ""
         noun = "a character" if len(unseen) == 1 else f"{len(unseen)} characters"

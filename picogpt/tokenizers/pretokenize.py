@@ -6,30 +6,59 @@ the `encoder.py` released with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import regex
 
-# Merges never cross the border of a word. A word takes the space before it along; letters, digits
-# and other signs are kept apart; English contractions are cut off.
-WORD = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+from picogpt.tokenizers.base import well_formed
 
-# No word goes from a visible character on to a space, so a long text can be cut there.
-_SAFE_CUT = regex.compile(r"(?<=\S)(?=\s)")
-_BLOCK_CHARS = 1 << 18  # characters cut into words at a time, to bound the memory in use
+LONGEST_WORD = 1 << 18  # characters; a longer run (letters without end) is cut, to bound memory
+_BLOCK_CHARS = 1 << 18  # characters cut into words at a time, to bound memory
+_LOOK_AHEAD = 2  # characters after a word that can decide where it ends
 
 
-def word_blocks(text: str) -> Iterator[list[str]]:
-    """Cuts `text` into words, a list for every quarter of a million characters or so.
+def word_pattern(longest: int) -> regex.Pattern[str]:
+    """Gives GPT-2's pattern of a word, with at most `longest` letters, digits, signs or spaces.
 
-    The words joined are the text, and are the same as if it were cut all at once.
+    Merges never cross the border of a word. A word takes the space before it along; letters,
+    digits and other signs are kept apart; English contractions are cut off.
     """
-    start = 0
-    while start < len(text):
-        cut = _SAFE_CUT.search(text, start + _BLOCK_CHARS)
-        end = cut.start() if cut else len(text)
-        yield WORD.findall(text, start, end)
-        start = end
+    gpt2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+    return regex.compile(gpt2.replace("+", f"{{1,{longest}}}"))
+
+
+WORD = word_pattern(LONGEST_WORD)
+
+
+def word_blocks(pieces: Iterable[str]) -> Iterator[list[str]]:
+    """Cuts a text into words, a list for every quarter of a million characters or so.
+
+    The words joined are the text. Where the pieces end changes neither the words nor the lists.
+
+    Args:
+        pieces: One text, whole or in pieces; none begins inside a surrogate pair.
+    """
+    rest = ""
+    for block in _blocks(pieces):
+        words = WORD.findall(rest + block)
+        rest = ""
+        while words and len(rest) < _LOOK_AHEAD:  # the next block may change these
+            rest = words.pop() + rest
+        yield words
+    yield WORD.findall(rest)
+
+
+def _blocks(pieces: Iterable[str]) -> Iterator[str]:
+    """Runs `pieces` together and cuts them anew; all blocks but the last are equally long."""
+    held = ""
+    for piece in map(well_formed, pieces):
+        start = 0
+        while len(held) + len(piece) - start >= _BLOCK_CHARS:
+            end = start + _BLOCK_CHARS - len(held)
+            yield held + piece[start:end]
+            held, start = "", end
+        held += piece[start:]
+    yield held
 
 
 def _printable_bytes() -> dict[int, str]:
