@@ -9,7 +9,7 @@ from pathlib import Path
 
 from picogpt.cli import common
 from trainers import bench, show
-from trainers.config import TrainConfig
+from trainers.config import MOST_STEPS, TrainConfig
 from trainers.corpus import CORPORA, list_corpora
 from trainers.estimate import estimate
 from trainers.presets import PRESETS, preset
@@ -22,7 +22,8 @@ _FIELD_FLAGS = {
     "--corpus": (str, "TEXT", "a corpus by name (see list), or a text file"),
     "--out": (str, "NAME", "name of the checkpoint folder"),
     "--steps": (common.whole, "N", "optimizer steps"),
-    "--seconds": (common.number, "S", "stop after this many seconds of training"),
+    "--seconds": (
+        common.number, "S", "train for this many seconds, or fewer when --steps says so"),
     "--target-val-loss": (
         common.number, "X", "stop when the whole validation text scores this, in nats a token"),
     "--eval-block": (common.whole, "N", "tokens a block when scoring"),
@@ -110,7 +111,10 @@ def config_from(args: argparse.Namespace) -> TrainConfig:
     """
     named = {flag[2:].replace("-", "_") for flag in _FIELD_FLAGS}
     changes = {name: value for name, value in vars(args).items() if name in named}
-    return preset(args.command, **changes, **_settings(args.set, changes))
+    changes |= _settings(args.set, changes)
+    if changes.get("seconds") and "steps" not in changes:
+        changes["steps"] = MOST_STEPS  # time alone decides
+    return preset(args.command, **changes)
 
 
 def _settings(pairs: Sequence[str], flags: dict) -> dict:

@@ -12,10 +12,13 @@ TOKENIZERS = ("char", "bpe")
 DTYPES = ("auto", "float32", "bfloat16")
 SWITCH = ("auto", "on", "off")
 
+MOST_STEPS = 10_000_000
+"""Steps of a run that only its seconds end."""
+
 #: field -> (lowest, highest) for whole numbers, and for numbers.
 _WHOLE = {
     "n_layer": (1, 48), "n_head": (1, 64), "n_embd": (8, 4096), "block_size": (8, 4096),
-    "vocab_size": (260, 65_535), "batch_size": (1, 4096), "steps": (1, 10_000_000),
+    "vocab_size": (260, 65_535), "batch_size": (1, 4096), "steps": (1, MOST_STEPS),
     "warmup_steps": (0, 100_000), "eval_every": (1, 1_000_000),
     "eval_tokens": (0, 100_000_000), "sample_every": (0, 1_000_000),
     "sample_tokens": (1, 1000), "seed": (0, 2**31 - 1), "eval_block": (0, 4096),

@@ -1,16 +1,17 @@
-"""From a file to token ids: read, check, store, split, encode.
+"""From a text to token ids and batches: check, store, find, split, encode.
 
-Formats: a corpus is a `.txt` or `.md` file in UTF-8 (with or without BOM) or UTF-16 (with BOM);
-line ends stay as they are. Its ids are kept in memory as uint16.
+A corpus is a `.txt` or `.md` file; how it is read stands in `big_text.py`. Its ids are kept in
+memory as uint16, the text is not.
 """
 
 from __future__ import annotations
 
-import hashlib
+import io
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,17 @@ import numpy as np
 from picogpt.errors import CorpusError
 from picogpt.files import write_file
 from picogpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from trainers.big_text import (
+    Progress,
+    TextFile,
+    check_size,
+    decode_pieces,
+    encode,
+    part,
+    seldom,
+    survey,
+    watched,
+)  # fmt: skip
 
 CORPORA = Path("corpora")
 UPLOADS = "uploads"
@@ -25,7 +37,7 @@ SUFFIXES = (".txt", ".md")
 RESERVED = ("talk",)
 """Names of corpora that are made and not read; see `trainers/talk.py`."""
 MAX_BYTES = 10_000_000
-"""Largest text that can be uploaded, in bytes."""
+"""Largest text that can be uploaded, or read into memory as one, in bytes."""
 TRAIN_SHARE = 0.9
 """The first `int(0.9 * len(text))` characters train; the rest is held out."""
 PRINTABLE = "\n" + "".join(map(chr, range(32, 127)))
@@ -33,9 +45,7 @@ PRINTABLE = "\n" + "".join(map(chr, range(32, 127)))
 MAX_IDS = 65_536
 """Largest vocabulary whose ids fit uint16."""
 
-_BOMS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _IMPORTING = threading.Lock()  # two people may upload under one name at one moment
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -48,28 +58,8 @@ def decode_text(data: bytes, name: str) -> str:
     Raises:
         CorpusError: empty, too large, binary, or neither UTF-8 nor UTF-16 with BOM.
     """
-    if len(data) > MAX_BYTES:
-        raise CorpusError(
-            f"{name} is too large: at most {MAX_BYTES:,} bytes can be read. Use a part of it."
-        )
-    encoding, start = next(
-        ((encoding, len(bom)) for bom, encoding in _BOMS.items() if data.startswith(bom)),
-        ("utf-8", 0),
-    )
-    try:
-        text = data[start:].decode(encoding)
-    except UnicodeDecodeError as error:
-        kind = "a binary file" if b"\x00" in data[:4096] else "not UTF-8"
-        raise CorpusError(
-            f"{name} is {kind} (byte {error.start + start:,} cannot be read as text). "
-            "Save it as plain text in UTF-8."
-        ) from error
-    if _CONTROL.search(text):
-        raise CorpusError(f"{name} is a binary file, not text. Save it as plain text in UTF-8.")
-    if len(text.strip()) < 2:
-        held = "a single character" if text.strip() else "no text"
-        raise CorpusError(f"{name} holds {held}. Use a text of some thousands of characters.")
-    return text
+    check_size(len(data), name, MAX_BYTES)
+    return "".join(decode_pieces(io.BytesIO(data), name))
 
 
 def read_text(path: str | Path) -> str:
@@ -78,13 +68,7 @@ def read_text(path: str | Path) -> str:
     Raises:
         CorpusError: there is no such file, or it is not a text we can read.
     """
-    path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)  # enough to see that it is too large
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
-    return decode_text(data, path.name)
+    return "".join(TextFile(path, MAX_BYTES))
 
 
 def import_text(data: bytes, name: str, corpora: str | Path = CORPORA) -> Path:
@@ -171,60 +155,80 @@ class Corpus:
     """(P,) int64: where in `train` each conversation or story begins; None for plain text."""
 
 
-def fit_tokenizer(text: str | Sequence[str], kind: str, vocab_size: int) -> Tokenizer:
-    """A tokenizer for a text: its characters and printable ASCII, or BPE of `vocab_size` ids.
-
-    BPE learns its merges from the part that trains; an alphabet needs the characters of all.
-
-    Raises:
-        TokenizerError: `vocab_size` is too small for BPE.
-    """
-    whole = text if isinstance(text, str) else "".join(text)
-    if kind == "char":
-        return CharTokenizer.train(whole, also=PRINTABLE)
-    return BPETokenizer.train(split_text(whole)[0], vocab_size)
-
-
-def split_text(text: str) -> tuple[str, str]:
-    """What trains and what is held out: the first `int(0.9 * len(text))` characters, the rest."""
-    cut = int(TRAIN_SHARE * len(text))
-    return text[:cut], text[cut:]
-
-
 def make_corpus(
     name: str,
-    text: str,
+    text: str | TextFile,
     kind: str,
     vocab_size: int,
     block_size: int,
     tokenizer: Tokenizer | None = None,
+    progress: Progress | None = None,
 ) -> Corpus:
     """Encode a text once, with a tokenizer fitted to it unless one is given.
 
+    The text is gone through several times, a piece at a time. In memory are its ids and, for BPE,
+    a bounded number of words.
+
     Args:
         name: how the corpus is called.
-        text: all of it.
+        text: all of it, or its file.
         kind: `char` or `bpe`, for a new tokenizer.
         vocab_size: most ids of a new BPE tokenizer.
         block_size: the model's context; each part must hold one block and a token more.
         tokenizer: use this one.
+        progress: told some ten times a second what is being done, how much of it is done, and
+            how much there is (pieces, characters or merges). What it raises ends the work.
 
     Raises:
-        CorpusError: the text is shorter than the context needs.
+        CorpusError: the text cannot be read, or is shorter than the context needs.
         TokenizerError: the tokenizer cannot take the text.
     """
-    head, tail = split_text(text)
-    tokenizer = tokenizer or fit_tokenizer(text, kind, vocab_size)
+    pieces = (text,) if isinstance(text, str) else text
+    tell = seldom(progress)
+    characters, sha256 = survey(pieces, tell)
+    if tokenizer is None:
+        tokenizer = fit_tokenizer(pieces, characters, kind, vocab_size, tell)
     if tokenizer.vocab_size > MAX_IDS:
         raise CorpusError(
             f"{name} has {tokenizer.vocab_size:,} different characters; at most {MAX_IDS:,} can "
             "be told apart. Use a BPE tokenizer."
         )
-    train, val = (np.array(tokenizer.encode(part), dtype=np.uint16) for part in (head, tail))
-    return pack_corpus(
-        name, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(), len(text), tokenizer,
-        train, val, block_size,
-    )  # fmt: skip
+    cut = split_at(characters)
+    train, val = (
+        encode(tokenizer, watched(part(pieces, start, end), "encoding", start, characters, tell))
+        for start, end in ((0, cut), (cut, characters))
+    )
+    return pack_corpus(name, sha256, characters, tokenizer, train, val, block_size)
+
+
+def split_at(characters: int) -> int:
+    """How many of a text's characters train; the rest is held out."""
+    return int(TRAIN_SHARE * characters)
+
+
+def fit_tokenizer(
+    pieces: TextFile | Sequence[str], characters: int, kind: str, vocab_size: int, tell: Progress
+) -> Tokenizer:
+    """A tokenizer for a text: its characters and printable ASCII, or BPE of `vocab_size` ids.
+
+    BPE learns its merges from the part that trains; an alphabet needs the characters of all.
+
+    Args:
+        pieces: the text.
+        characters: its length.
+        kind: `char` or `bpe`.
+        vocab_size: most ids of a BPE vocabulary.
+        tell: told what is being done.
+
+    Raises:
+        TokenizerError: `vocab_size` is too small for BPE.
+    """
+    if kind == "char":
+        whole = watched(pieces, "collecting characters", 0, characters, tell)
+        return CharTokenizer.train(whole, also=PRINTABLE)
+    cut = split_at(characters)
+    head = watched(part(pieces, 0, cut), "counting words", 0, cut, tell)
+    return BPETokenizer.train(head, vocab_size, progress=partial(tell, "learning merges"))
 
 
 def pack_corpus(

@@ -64,7 +64,7 @@ def fit(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
 
 
 def _cut(config: TrainConfig, room: int, most_tokens: int) -> tuple[TrainConfig, list[str]]:
-    """Take the batch in parts that fit into `room` bytes and hold at most `most_tokens` a worker."""
+    """Take the batch in parts that fit into `room` bytes, of at most `most_tokens` a worker."""
     if config.micro_batch:
         return config, []
     at_once = max(1, config.batch_size // config.workers)

@@ -5,9 +5,12 @@ Shapes: V size of the vocabulary, N ids of a text.
 
 from __future__ import annotations
 
-import math
+import contextlib
+import dataclasses
+import functools
 import multiprocessing
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,27 +19,19 @@ import numpy as np
 import torch
 
 from picogpt.checkpoint import choose_device
-from picogpt.model import GPT
 from picogpt.tokenizers import CharTokenizer
 from trainers.config import TrainConfig
-from trainers.corpus import Corpus, training_batch
+from trainers.corpus import Corpus
 from trainers.estimate import time_matmul, usual_vocab
-from trainers.loop import (
-    autocast,
-    evaluate_loss,
-    new_state,
-    one_step,
-    train,
-    uses_bfloat16,
-)
+from trainers.loop import TrainState, new_state, one_step, uses_bfloat16
+from trainers.optimizer import Optimizer
 from trainers.presets import preset
+from trainers.workers import one_core
 
 DTYPES = ("float32", "bfloat16")
+RIVAL = "transformers"
 ROUNDS = 5
 """Timed rounds of one step of each; a round before them does not count."""
-PLAIN_LR = 3e-3
-"""Peak learning rate of the plain recipe: the best of 1e-3, 3e-3 and 6e-3 for `small` in 200 steps
-on the stories (2.334, 2.283 and 2.416 nats; ours 1.993), so that it is compared at its best."""
 
 
 # --- speed ------------------------------------------------------------------------------------
@@ -62,44 +57,82 @@ def random_corpus(vocab_size: int, ids: int = 50_000) -> Corpus:
     return Corpus("random", "", ids, tokenizer, train, train[:5000], token_bytes)
 
 
-def time_steps(configs: dict[str, TrainConfig], rounds: int | None = None) -> dict[str, Timing]:
+def time_steps(
+    configs: dict[str, TrainConfig], rounds: int | None = None, rival: bool = False
+) -> dict[str, Timing]:
     """Time whole training steps of several recipes, taking turns.
 
     Args:
-        configs: a name -> a recipe; all on one device and with one vocabulary.
+        configs: a name -> a recipe; all on one device, of one shape and with one vocabulary.
         rounds: steps of each that are timed; `ROUNDS` when None.
+        rival: time `transformers` too, under that name; see `rival_step`.
     """
     first = next(iter(configs.values()))
     device = choose_device(first.device)
     corpus = random_corpus(usual_vocab(first))
-    states, timings = {}, {name: Timing() for name in configs}
+    steps, timings = {}, {name: Timing() for name in configs}
     for name, config in configs.items():
-        states[name] = new_state(config, corpus)
-        _time_muon(states[name].optimizers[0], timings[name].muon, device)
+        state = new_state(config, corpus)
+        _time_muon(state.optimizers[0], timings[name].muon, device)
+        steps[name] = functools.partial(_step, state, corpus, config, device)
+    if rival:
+        configs = configs | {RIVAL: dataclasses.replace(first, dtype="float32")}
+        timings[RIVAL], steps[RIVAL] = Timing(), rival_step(first, corpus, device)
     for _ in range((rounds or ROUNDS) + 1):
         for name, config in configs.items():
             bfloat16 = uses_bfloat16(config, device)
             timings[name].peak.append(time_matmul(device.type, bfloat16, repeats=3))
             start = _now(device)
-            one_step(states[name], corpus, config, device)
+            steps[name]()
             timings[name].steps.append(_now(device) - start)
-            states[name].step += 1
     for timing in timings.values():
-        del timing.steps[0], timing.muon[0], timing.peak[0]
+        del timing.steps[0], timing.muon[:1], timing.peak[0]
     return timings
 
 
-def _time_muon(muon: torch.optim.Optimizer, seconds: list[float], device: torch.device) -> None:
+def _step(state: TrainState, corpus: Corpus, config: TrainConfig, device: torch.device) -> None:
+    with one_core() if state.workers.parallel else contextlib.nullcontext():
+        one_step(state, corpus, config, device)
+    state.step += 1
+
+
+def rival_step(config: TrainConfig, corpus: Corpus, device: torch.device) -> Callable[[], None]:
+    """A training step of the `transformers` library's GPT-2 of the same shape and batch.
+
+    A plain float32 loop with `torch.optim.AdamW`, all sequences at once.
+    """
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    shape = GPT2Config(
+        vocab_size=corpus.tokenizer.vocab_size, n_positions=config.block_size,
+        n_embd=config.n_embd, n_layer=config.n_layer, n_head=config.n_head,
+        resid_pdrop=config.dropout, embd_pdrop=config.dropout, attn_pdrop=config.dropout,
+    )  # fmt: skip
+    model = GPT2LMHeadModel(shape).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    places = np.random.default_rng(1)
+
+    def step() -> None:
+        begin = places.integers(0, len(corpus.train) - config.block_size, config.batch_size)
+        rows = corpus.train[begin[:, None] + np.arange(config.block_size)].astype(np.int64)
+        idx = torch.from_numpy(rows).to(device)  # (B, T)
+        model(idx, labels=idx).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _time_muon(muon: Optimizer, seconds: list[float], device: torch.device) -> None:
     """Have every step of an optimizer append its seconds."""
+    step = muon.step
 
-    def before(*_: object) -> None:
-        seconds.append(-_now(device))
+    def timed() -> None:
+        start = _now(device)
+        step()
+        seconds.append(_now(device) - start)
 
-    def after(*_: object) -> None:
-        seconds[-1] += _now(device)
-
-    muon.register_step_pre_hook(before)
-    muon.register_step_post_hook(after)
+    muon.step = timed
 
 
 def _now(device: torch.device) -> float:
@@ -126,8 +159,8 @@ def memory(config: TrainConfig) -> int | None:
 
 def _peak_of_steps(config: TrainConfig) -> int | None:
     device = choose_device(config.device)
-    tiny = preset("small", n_layer=1, block_size=16, batch_size=1, dtype=config.dtype,
-                  device=config.device)  # fmt: skip
+    tiny = preset("small", n_layer=1, block_size=16, short_block=0, batch_size=2, workers=2,
+                  dtype=config.dtype, device=config.device)  # fmt: skip
     _take_steps(tiny)  # loads the kernels, which are not the model's
     before = _peak_bytes(device)
     _take_steps(config)
@@ -139,8 +172,7 @@ def _take_steps(config: TrainConfig) -> None:
     corpus = random_corpus(usual_vocab(config))
     state = new_state(config, corpus)
     for _ in range(3):
-        one_step(state, corpus, config, state.model.device)
-        state.step += 1
+        _step(state, corpus, config, state.model.device)
 
 
 def _peak_bytes(device: torch.device) -> int | None:
@@ -152,62 +184,3 @@ def _peak_bytes(device: torch.device) -> int | None:
         return None
     peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")]
     return peaks[0] if peaks and device.type == "cpu" else None
-
-
-# --- recipes ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a whole run ended."""
-
-    val_loss: float
-    """Nats a token on the validation text."""
-    bits_per_byte: float
-    seconds: float
-    """Seconds of training and scoring."""
-
-
-def train_ours(config: TrainConfig, corpus: Corpus) -> Outcome:
-    """Train with our recipe: Muon and AdamW, plateau and straight fall, identity blocks."""
-    *_, last = train(new_state(config, corpus), corpus, config)
-    return Outcome(last.val_loss, last.bits_per_byte, last.seconds)
-
-
-def train_plain(config: TrainConfig, corpus: Corpus, peak: float = PLAIN_LR) -> Outcome:
-    """Train the same shape on the same batches in the plain way.
-
-    AdamW on everything with weight decay 0.1 on matrices, 5 % warmup, cosine to a tenth,
-    gradients clipped to norm 1, GPT-2's initial weights; as in karpathy/nanoGPT.
-    """
-    start = time.perf_counter()
-    torch.manual_seed(config.seed)
-    device = choose_device(config.device)
-    model = GPT(config.model(corpus.tokenizer.vocab_size)).to(device).train()
-    matrices = [p for p in model.parameters() if p.dim() == 2]
-    rest = [p for p in model.parameters() if p.dim() != 2]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.95))
-    for step in range(config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = peak * _cosine(step, config.steps)
-        inputs, targets = training_batch(
-            corpus.train, step, config.batch_size, config.block_size, config.seed, corpus.starts
-        )
-        idx = torch.from_numpy(inputs).to(device)  # (B, T)
-        with autocast(config, device):
-            _, loss = model(idx, torch.from_numpy(targets).to(device))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    val_loss, bits = evaluate_loss(model, corpus, config)
-    return Outcome(val_loss, bits, time.perf_counter() - start)
-
-
-def _cosine(step: int, steps: int) -> float:
-    """Share of the peak: a rise over 5 % of the steps, then half a cosine down to a tenth."""
-    warmup = max(1, steps // 20)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.55 + 0.45 * math.cos(math.pi * (step - warmup) / max(1, steps - warmup))

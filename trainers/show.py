@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from picogpt.cli import common
 from picogpt.errors import RunError
+from trainers.config import MOST_STEPS
 from trainers.corpus import CORPORA
 from trainers.metrics import StepMetrics, best
 from trainers.registry import CHECKPOINTS
@@ -164,7 +165,7 @@ class Lines:
         for report in snapshot["reports"]:
             if report.val_loss is not None:
                 common.say(
-                    f"step {report.step:,} of {snapshot['steps']:,}: loss {report.train_loss:.3f}, "
+                    f"step {report.step:,}{_of(snapshot['steps'])}: loss {report.train_loss:.3f}, "
                     f"validation loss {report.val_loss:.3f}, "
                     f"{report.tokens_per_second:,.0f} tokens/s"
                 )
@@ -180,9 +181,11 @@ class Bar:
 
     def __init__(self, run: TrainingRun, samples: bool) -> None:
         self._samples = samples
+        self._timed = run.config.steps == MOST_STEPS
         self._bar = tqdm(
-            total=run.config.steps, desc=run.name, unit="step", dynamic_ncols=True,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}",
+            total=round(run.config.seconds) if self._timed else run.config.steps, desc=run.name,
+            unit="s" if self._timed else "step", dynamic_ncols=True,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}{postfix}",
         )  # fmt: skip
 
     def update(self, snapshot: dict) -> None:
@@ -196,12 +199,18 @@ class Bar:
         left = snapshot["seconds_left"]
         facts += [f"{duration(left)} left"] if left is not None else []
         self._bar.set_postfix_str(", ".join(facts), refresh=False)
-        self._bar.n = snapshot["step"]
+        done = min(round(snapshot["seconds"]), self._bar.total) if self._timed else snapshot["step"]
+        self._bar.n = done
         self._bar.refresh()
 
     def close(self) -> None:
         """Leave the bar as it is, and the cursor below it."""
         self._bar.close()
+
+
+def _of(steps: int) -> str:
+    """How many steps there will be, where that is known."""
+    return "" if steps == MOST_STEPS else f" of {steps:,}"
 
 
 def _sample_text(report: StepMetrics) -> str:

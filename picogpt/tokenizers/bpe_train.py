@@ -5,12 +5,11 @@ Source: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Sub
 
 Said simply, the algorithm counts all pairs of neighbours, joins the most frequent one everywhere,
 and starts over. Three things make it fast without changing the outcome: each distinct word is
-worked on once, with its count; only words that a pair has been seen in are looked at; and a pair
-is counted again only when it may be the most frequent one. That is known because a merge makes
-pairs with its new token alone: once a pair has come up, its count can only fall.
+worked on once, with its count; a merge updates the counts around the places it joins, instead of
+counting again; and a heap knows the most frequent pair.
 
 A word is kept as a `str` whose characters are its ids: character 65 is the byte "A", character
-256 is what the first merge made. So a merge in a word is Python's own `split` and `join`.
+256 is what the first merge made. So a merge within a word is Python's own `split` and `join`.
 """
 
 from __future__ import annotations
@@ -84,74 +83,72 @@ def learn_merges(
 
 
 class _PairTable:
-    """The words as they stand after the merges so far, and where to look for each pair."""
+    """The words as they stand after the merges so far, and how often each pair occurs in them."""
 
     def __init__(self, word_counts: Mapping[str, int]) -> None:
         self.words = [word.encode("utf-8").decode("latin-1") for word in word_counts]
-        self.counts = list(word_counts.values())
-        self.where: dict[str, array] = defaultdict(_places)  # pair -> words it is, or was, in
-        self.heap: list[tuple[int, str]] = []  # (-count when last counted, pair)
-        found: dict[str, int] = defaultdict(int)
+        self.word_counts = list(word_counts.values())
+        self.counts: dict[str, int] = defaultdict(int)
+        self.where: dict[str, array] = defaultdict(_no_places)  # pair -> words it is, or was, in
         for place, word in enumerate(self.words):
-            for i in range(len(word) - 1):
-                self._note(word[i : i + 2], place, found)
-        self._push(found)
+            for start in range(len(word) - 1):
+                pair = word[start : start + 2]
+                self.counts[pair] += self.word_counts[place]
+                self.where[pair].append(place)
+        self.heap = [(-count, pair) for pair, count in self.counts.items()]
+        heapq.heapify(self.heap)
 
     def most_frequent(self) -> str | None:
         """Takes the most frequent pair off the heap, the smallest ids first among equals.
 
-        The pair on top may have become rarer since it was counted: it is counted again, and goes
-        back if so. The others have at most the count they stand with.
+        The heap is lazy: a count that has fallen since it was pushed is noticed only here, and
+        goes back with its present value. Every pair is on the heap with at least its count.
         """
         while self.heap:
             count, pair = heapq.heappop(self.heap)
-            present = self._recount(pair)
-            if present == -count:
+            present = self.counts.get(pair, 0)
+            if -count == present:
                 return pair
             if present:
                 heapq.heappush(self.heap, (-present, pair))
         return None
 
     def join(self, pair: str, new: str) -> None:
-        """Replaces `pair` by `new` in every word, from left to right, and counts the new pairs."""
-        found: dict[str, int] = defaultdict(int)
-        for place in self.where.pop(pair):
-            parts = self.words[place].split(pair)
-            self.words[place] = new.join(parts)
-            before = parts[0][-1:]
-            for part in parts[1:]:
-                if before:
-                    self._note(before + new, place, found)
+        """Replaces `pair` by `new` in every word, from left to right, and updates the counts."""
+        left, right = pair
+        where = self.where
+        changes: dict[str, int] = defaultdict(int)
+        for place in where.pop(pair):
+            head, *rest = self.words[place].split(pair)
+            self.words[place] = new.join((head, *rest))
+            count = self.word_counts[place]
+            was = now = head[-1:]  # what stood before the pair, and what stands before `new`
+            for part in rest:
+                if now:
+                    changes[was + left] -= count
+                    came = now + new
+                    changes[came] += count
+                    where[came].append(place)
                 if part:
-                    self._note(new + part[0], place, found)
-                before = part[-1:] or new
-        self._push(found)
+                    changes[right + part[0]] -= count
+                    came = new + part[0]
+                    changes[came] += count
+                    where[came].append(place)
+                was, now = (part[-1], part[-1]) if part else (right, new)
+        changes.pop(pair, None)
+        del self.counts[pair]
+        self._change_counts(changes)
 
-    def _note(self, pair: str, place: int, found: dict[str, int]) -> None:
-        """Adds a pair that stands in a word."""
-        found[pair] += self.counts[place]
-        self.where[pair].append(place)
-
-    def _push(self, found: Mapping[str, int]) -> None:
-        for pair, count in found.items():
-            heapq.heappush(self.heap, (-count, pair))
-
-    def _recount(self, pair: str) -> int:
-        """Counts a pair anew, and forgets the words that it is no longer in."""
-        seen = dict.fromkeys(self.where.pop(pair))  # a word may be noted twice
-        places = [place for place in seen if pair in self.words[place]]
-        if places:
-            self.where[pair] = array("I", places)
-        return sum(self.counts[place] * _occurrences(pair, self.words[place]) for place in places)
+    def _change_counts(self, changes: Mapping[str, int]) -> None:
+        """Adds to the counts; pairs that are no more are forgotten."""
+        for pair, change in changes.items():
+            count = self.counts[pair] = self.counts[pair] + change
+            if count == 0:
+                del self.counts[pair], self.where[pair]
+            elif change > 0:
+                heapq.heappush(self.heap, (-count, pair))
 
 
-def _places() -> array:
-    """An empty list of numbers, four bytes each."""
+def _no_places() -> array:
+    """An empty list of whole numbers, four bytes each."""
     return array("I")
-
-
-def _occurrences(pair: str, word: str) -> int:
-    """How often `pair` stands in `word`: "aa" twice in "aaa", where only one can be joined."""
-    if pair[0] != pair[1]:
-        return word.count(pair)
-    return sum(word.startswith(pair, place) for place in range(len(word) - 1))
