@@ -1,198 +1,120 @@
-"""Texts of any length: read, checked, measured and encoded a piece at a time.
-
-Formats: a text is a file in UTF-8 (with or without BOM) or UTF-16 (with BOM); line ends stay as
-they are. A text in memory is the same thing in a single piece: `(text,)`. No result depends on
-where the pieces end.
-"""
+"""Texts of any length: measured, learned from and encoded without being in memory as a whole."""
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import os
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
-from picogpt.errors import CorpusError
-from picogpt.tokenizers import Tokenizer
+from picogpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from trainers.text_file import TextFile
 
-PIECE_BYTES = 1 << 20
-"""Bytes of a file that are read at a time."""
-MAX_FILE_BYTES = 2_000_000_000
-"""Largest text file that can be trained on, in bytes."""
+TRAIN_SHARE = 0.9
+"""The first `int(0.9 * characters)` characters train; the rest is held out."""
+PRINTABLE = "\n" + "".join(map(chr, range(32, 127)))
+"""Characters that every char vocabulary holds, so that ordinary typing can be encoded."""
 PROGRESS_SECONDS = 0.1
-"""Least time between two calls of a progress function; see `seldom`."""
-
-_BOMS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-_HEAD_BYTES = 4096  # looked at to tell what kind of file it is
-_CONTROL = [chr(code) for code in (*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20))]
+"""Least time between two calls of a progress function, unless something is done."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is to do."""
+"""Told what is being done, how much of it is done, and how much there is in all."""
 
 
-# --- files ------------------------------------------------------------------------------------
+class BigText:
+    """A text that is gone through a piece at a time, as often as need be.
 
-
-class TextFile:
-    """A text file that is gone through a piece at a time, as often as need be.
-
-    `for piece in file` reads, decodes and checks; `len(file)` is the number of pieces.
+    What is made of it is the same as if it were one string. Making the object goes through it a
+    first time, to measure and check it.
 
     Args:
-        path: where it is.
-        max_bytes: how large it may be.
+        text: a file, or a string, which is one piece.
+        progress: told some ten times a second how far a pass has come, in pieces, characters or
+            merges. What it raises ends the work.
+
+    Attributes:
+        characters: its length.
+        sha256: of its UTF-8 bytes.
+        cut: how many of its characters train.
 
     Raises:
-        CorpusError: there is no such file, or it is too large; while it is read: it is not a
-            text we can read (see `decode_pieces`), or it has changed since this object was made.
+        CorpusError: the file is not a text we can read; so do the methods if it has changed.
     """
 
-    def __init__(self, path: str | Path, max_bytes: int = MAX_FILE_BYTES) -> None:
-        self.path = Path(path)
-        try:
-            self._version = _version(os.stat(self.path))
-        except OSError as error:
-            raise self._unreadable(error) from error
-        check_size(self._version[0], self.path.name, max_bytes)
+    def __init__(self, text: str | TextFile, progress: Progress | None = None) -> None:
+        self._pieces = (text,) if isinstance(text, str) else text
+        self._tell = _seldom(progress)
+        digest = hashlib.sha256()
+        self.characters = 0
+        for number, piece in enumerate(self._pieces, start=1):
+            self.characters += len(piece)
+            digest.update(piece.encode("utf-8", "replace"))
+            self._tell("reading the text", number, len(self._pieces))
+        self.sha256 = digest.hexdigest()
+        self.cut = int(TRAIN_SHARE * self.characters)
 
-    def __len__(self) -> int:
-        return -(-self._version[0] // PIECE_BYTES)
+    def part(self, start: int, end: int, phase: str) -> Iterator[str]:
+        """The characters from number `start` to before number `end`, a piece at a time.
 
-    def __iter__(self) -> Iterator[str]:
-        try:
-            with open(self.path, "rb") as file:
-                if _version(os.fstat(file.fileno())) != self._version:
-                    raise CorpusError(f"{self.path.name} has changed while it was read. Try again.")
-                yield from decode_pieces(file, self.path.name)
-        except OSError as error:
-            raise self._unreadable(error) from error
+        Args:
+            start: first character.
+            end: the character after the last.
+            phase: what is done with them; each piece is reported when the next is asked for.
+        """
+        at = 0
+        for piece in self._pieces:
+            if at + len(piece) > start:
+                yield piece[max(0, start - at) : end - at]
+                self._tell(phase, min(at + len(piece), end), end)
+            at += len(piece)
+            if at >= end:
+                return
 
-    def _unreadable(self, error: OSError) -> CorpusError:
-        return CorpusError(f"{self.path} cannot be read: {error.strerror}.")
+    def fit_tokenizer(self, kind: str, vocab_size: int) -> Tokenizer:
+        """A tokenizer for the text: its characters and printable ASCII, or BPE.
 
+        BPE learns its merges from the part that trains; an alphabet needs the characters of all.
 
-def _version(facts: os.stat_result) -> tuple[int, int]:
-    """Size in bytes and time of the last change: another version of a file has others."""
-    return facts.st_size, facts.st_mtime_ns
+        Args:
+            kind: `char` or `bpe`.
+            vocab_size: most ids of a BPE vocabulary.
 
+        Raises:
+            TokenizerError: `vocab_size` is too small for BPE.
+        """
+        if kind == "char":
+            whole = self.part(0, self.characters, "collecting characters")
+            return CharTokenizer.train(whole, also=PRINTABLE)
+        head = self.part(0, self.cut, "counting words")
+        return BPETokenizer.train(head, vocab_size, progress=partial(self._tell, "learning merges"))
 
-def check_size(size: int, name: str, max_bytes: int) -> None:
-    """Refuse a text of more than `max_bytes` bytes.
+    def encode(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of what trains and of what is held out, uint16.
 
-    Raises:
-        CorpusError: it is larger.
-    """
-    if size > max_bytes:
-        raise CorpusError(
-            f"{name} is too large: at most {max_bytes:,} bytes can be read. Use a part of it."
-        )
+        Args:
+            tokenizer: has at most 65,536 ids.
 
-
-def decode_pieces(file: BinaryIO, name: str) -> Iterator[str]:
-    """The text in a file, with CRLF kept and a BOM taken off, a piece at a time.
-
-    Args:
-        file: the file, at its beginning.
-        name: how to call it in an error.
-
-    Raises:
-        CorpusError: empty, binary, or neither UTF-8 nor UTF-16 with BOM.
-    """
-    head = file.read(_HEAD_BYTES)
-    encoding, at = next(
-        ((encoding, len(bom)) for bom, encoding in _BOMS.items() if head.startswith(bom)),
-        ("utf-8", 0),
-    )
-    file.seek(at)
-    decoder = codecs.getincrementaldecoder(encoding)()
-    visible, data = 0, b"-"
-    while data:
-        data = file.read(PIECE_BYTES)
-        held = len(decoder.getstate()[0])  # bytes of a character cut by the end of the last piece
-        try:
-            text = decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
-            kind = "a binary file" if b"\x00" in head else "not UTF-8"
-            raise CorpusError(
-                f"{name} is {kind} (byte {at - held + error.start:,} cannot be read as text). "
-                "Save it as plain text in UTF-8."
-            ) from error
-        if any(char in text for char in _CONTROL):
-            raise CorpusError(f"{name} is a binary file, not text. Save it as plain text in UTF-8.")
-        at += len(data)
-        visible += len(text.strip())
-        if text:
-            yield text
-    if visible < 2:
-        held = "a single character" if visible else "no text"
-        raise CorpusError(f"{name} holds {held}. Use a text of some thousands of characters.")
+        Raises:
+            TokenizerError: the tokenizer cannot take the text.
+        """
+        train = _ids(tokenizer, self.part(0, self.cut, "encoding"))
+        val = _ids(tokenizer, self.part(self.cut, self.characters, "encoding the held-out part"))
+        return train, val
 
 
-# --- texts in pieces --------------------------------------------------------------------------
-
-
-def survey(text: TextFile | Sequence[str], progress: Progress) -> tuple[int, str]:
-    """How many characters a text has, and the SHA-256 of its UTF-8 bytes."""
-    characters, digest = 0, hashlib.sha256()
-    for number, piece in enumerate(text, start=1):
-        characters += len(piece)
-        digest.update(piece.encode("utf-8", "replace"))
-        progress("reading the text", number, len(text))
-    return characters, digest.hexdigest()
-
-
-def part(text: Iterable[str], start: int, end: int) -> Iterator[str]:
-    """The characters from number `start` to before number `end` of a text, a piece at a time."""
-    at = 0
-    for piece in text:
-        if at + len(piece) > start:
-            yield piece[max(0, start - at) : end - at]
-        at += len(piece)
-        if at >= end:
-            return
-
-
-def encode(tokenizer: Tokenizer, text: Iterable[str]) -> np.ndarray:
-    """The ids of a text, (N,) uint16, for a tokenizer of at most 65,536 ids.
-
-    Raises:
-        TokenizerError: the tokenizer cannot take the text.
-    """
+def _ids(tokenizer: Tokenizer, pieces: Iterable[str]) -> np.ndarray:
+    """(N,) uint16 ids of a text in pieces."""
     ids = array("H")  # grows in place
-    for some in tokenizer.encode_pieces(text):
+    for some in tokenizer.encode_pieces(pieces):
         ids.fromlist(some)
     return np.frombuffer(ids, dtype=np.uint16)
 
 
-# --- progress ---------------------------------------------------------------------------------
-
-
-def watched(
-    text: Iterable[str], phase: str, done: int, total: int, progress: Progress
-) -> Iterator[str]:
-    """The pieces of a text; each is reported, in characters, when the next one is asked for.
-
-    Args:
-        text: what is gone through.
-        phase: what is being done with it.
-        done: characters that were done before.
-        total: characters at the end.
-        progress: whom to tell.
-    """
-    for piece in text:
-        yield piece
-        done += len(piece)
-        progress(phase, done, total)
-
-
-def seldom(progress: Progress | None) -> Progress:
-    """`progress` for frequent use: told every tenth of a second, and when a phase is done."""
+def _seldom(progress: Progress | None) -> Progress:
+    """`progress` for frequent use: told when a phase is done, and otherwise not too often."""
     told = 0.0
 
     def tell(phase: str, done: int, total: int) -> None:

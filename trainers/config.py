@@ -65,7 +65,8 @@ class TrainConfig:
     batch_size: int = 32
     """Sequences a step; each has `block_size` tokens."""
     short_block: int = 0
-    """Tokens a sequence in the first part of a run, in as many more sequences; 0: `block_size`."""
+    """Tokens a sequence in the first part of a run, in as many more sequences; 0, or as
+    many as `block_size`: there is no such part."""
     short_share: float = 0.5
     """How long that part is, as a share of the run (0 to 1)."""
     micro_batch: int = 0
@@ -143,12 +144,11 @@ class TrainConfig:
         for name in ("corpus", "out", "device"):
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name} is a text; {getattr(self, name)!r} is not.")
-        for name in ("eval_block", "short_block"):
-            if getattr(self, name) > self.block_size:
-                raise ConfigError(
-                    f"{name} is at most block_size ({self.block_size:,}), the longest context; "
-                    f"{getattr(self, name):,} is more. Choose a smaller one, or 0 for block_size."
-                )
+        if self.eval_block > self.block_size:
+            raise ConfigError(
+                f"eval_block is at most block_size ({self.block_size:,}), the longest context; "
+                f"{self.eval_block:,} is more. Choose a smaller one, or 0 for block_size."
+            )
         self.model(self.vocab_size).validate()
 
     def model(self, vocab_size: int) -> GPTConfig:

@@ -190,7 +190,7 @@ def one_step(
         progress: share of the run that is done; early on, sequences may be short.
     """
     torch.manual_seed(config.seed * 1_000_003 + state.step)  # dropout depends on the step alone
-    short = config.short_block and progress < config.short_share
+    short = 0 < config.short_block < config.block_size and progress < config.short_share
     block = config.short_block if short else config.block_size
     rows = config.tokens_per_step // block
     inputs, targets = training_batch(

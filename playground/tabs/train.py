@@ -116,7 +116,7 @@ def _knobs() -> dict[str, gr.components.Component]:
             info="One token a character, or byte-pair encoding.",
         )  # fmt: skip
         slider("dropout", "Dropout", 0, 0.5, 0.05, "Share of activations switched off at random.")
-        slider("adam_lr", "Learning rate of tables", 0.0001, 0.02, 0.0001, "For AdamW.")
+        slider("adam_lr", "Learning rate of tables", 0.0001, 0.02, 0.0001, "For Adam.")
         slider("eval_every", "Steps between checks", 1, 500, 1, "On text that is held out.")
         slider("sample_every", "Steps between samples", 0, 500, 1, "0 writes none.")
         made["seed"] = gr.Number(
