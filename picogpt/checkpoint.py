@@ -103,7 +103,7 @@ def save_checkpoint(
         sync_folder(folder)
     else:
         whole = files | {WEIGHTS_FILE: weights, "pico.json": manifest}
-        write_folder(folder, whole, keep=(*UNHASHED, "training"))
+        write_folder(folder, whole.items(), keep=(*UNHASHED, "training"))
     if card is not None:
         write_file(folder / "README.md", card.encode("utf-8"))
     return folder

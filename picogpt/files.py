@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -31,10 +31,16 @@ def write_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_folder(folder: Path, files: dict[str, bytes], keep: Iterable[str] = ()) -> None:
+def write_folder(
+    folder: Path,
+    files: Iterable[tuple[str, bytes | Callable[[Path], None]]],
+    keep: Iterable[str] = (),
+) -> None:
     """Make `folder` with these files, atomically; an older one of that name is replaced.
 
-    Of the older one only what `keep` names goes over into the new one.
+    A file is its bytes, or a function that writes them to the path it is given. Each is written
+    before the next is asked for, so that large ones need not be in memory together. Of the older
+    folder only what `keep` names goes over into the new one.
 
     The new folder is complete on disk under `.<name>.tmp` before any rename. `sweep` finishes or
     undoes what a cut between the two renames leaves. The dot keeps both names apart from those
@@ -45,9 +51,12 @@ def write_folder(folder: Path, files: dict[str, bytes], keep: Iterable[str] = ()
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    for name, data in files.items():
-        with open(temporary / name, "wb") as file:
-            file.write(data)
+    for name, content in files:
+        if callable(content):
+            content(temporary / name)
+        with open(temporary / name, "ab" if callable(content) else "wb") as file:
+            if not callable(content):
+                file.write(content)
             file.flush()
             os.fsync(file.fileno())
     for name in keep:

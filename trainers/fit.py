@@ -20,7 +20,7 @@ from trainers.workers import available_cores
 
 TOKENS_AT_ONCE = 2048
 """Tokens a worker computes at once on a CPU, at most; more are no faster there."""
-ROOMY = 1_000_000_000
+ROOMY = 800_000_000
 """Bytes that training may take on a CPU before its batch is taken in smaller parts."""
 
 

@@ -28,6 +28,8 @@ COEFFICIENTS = (
     (3.1746, -2.3804, 0.4978),
     (2.1895, -1.5672, 0.4079),
 )
+STACK = 1 << 21
+"""Most numbers that go through the iteration together, to bound the memory in use."""
 MARGIN = 1.02
 """The norm is taken this much larger, so that rounding leaves no singular value above 1."""
 
@@ -57,6 +59,10 @@ def one_by_one(work: Callable, items: Sequence) -> list:
 
 Each = Callable[[Callable, Sequence], list]
 """A function like `one_by_one`."""
+
+
+Piece = tuple[Tensor, Tensor, Tensor]
+"""Views of a weight, its gradient and its mean gradient, turned so that R <= C."""
 
 
 class Muon(Optimizer):
@@ -89,32 +95,34 @@ class Muon(Optimizer):
         self._fused = {id(p) for p in fused}
 
     def _update(self, grads: list[Tensor]) -> None:
-        mean = self.memory["momentum"]
-        torch._foreach_lerp_(mean, grads, 1 - self.momentum)
-        ahead = torch._foreach_lerp(grads, mean, self.momentum)  # Nesterov: where it will be
+        means = self.memory["momentum"]
+        torch._foreach_lerp_(means, grads, 1 - self.momentum)
         if self.weight_decay:
             torch._foreach_mul_(self.params, 1 - self.lr * self.weight_decay)
-        alike: dict[torch.Size, list[tuple[Tensor, Tensor, float]]] = {}
-        for p, direction in zip(self.params, ahead, strict=True):
-            parts = 3 if id(p) in self._fused else 1
-            for weight, part in zip(p.chunk(parts), direction.chunk(parts), strict=True):
-                rows, columns = part.shape
-                if rows <= columns:
-                    piece = weight, part, 1.0
-                else:
-                    piece = weight.mT, part.mT, (rows / columns) ** 0.5
-                alike.setdefault(piece[0].shape, []).append(piece)
-        self._each(self._move, [half for pieces in alike.values() for half in _halves(pieces)])
+        alike: dict[torch.Size, list[Piece]] = {}
+        for tensors in zip(self.params, grads, means, strict=True):
+            parts = 3 if id(tensors[0]) in self._fused else 1
+            for piece in zip(*(t.chunk(parts) for t in tensors), strict=True):
+                rows, columns = piece[0].shape
+                lying = piece if rows <= columns else tuple(t.mT for t in piece)
+                alike.setdefault(lying[0].shape, []).append(lying)
+        self._each(self._move, [stack for pieces in alike.values() for stack in _stacks(pieces)])
 
     @torch.no_grad()  # it may run in a thread of its own
-    def _move(self, pieces: list[tuple[Tensor, Tensor, float]]) -> None:
-        """Move matrices of one shape (R, C): views of weights, their directions, their scales."""
-        updates = orthogonalize(torch.stack([d for _, d, _ in pieces]), self.dtype)  # (N, R, C)
-        for (weight, _, scale), update in zip(pieces, updates, strict=True):
+    def _move(self, pieces: list[Piece]) -> None:
+        """Move matrices of one shape (R, C)."""
+        # Nesterov: the direction is where the mean gradient will be.
+        ahead = [grad.lerp(mean, self.momentum) for _, grad, mean in pieces]
+        updates = orthogonalize(torch.stack(ahead), self.dtype)  # (N, R, C)
+        for (weight, _, _), update in zip(pieces, updates, strict=True):
+            rows, columns = weight.shape
+            stands = weight.stride(0) < weight.stride(1)  # in the model; here it lies
+            scale = (columns / rows) ** 0.5 if stands else 1.0
             weight.add_(update.to(weight.dtype), alpha=-self.lr * scale)
 
 
-def _halves(pieces: list) -> list[list]:
-    """One list as two of about equal length, or as it is where there is nothing to share."""
-    middle = len(pieces) // 2
-    return [pieces[:middle], pieces[middle:]] if middle else [pieces]
+def _stacks(pieces: list[Piece]) -> list[list[Piece]]:
+    """Matrices of one shape as several lists: work for two at least, and none too large."""
+    rows, columns = pieces[0][0].shape
+    most = max(1, min(STACK // (rows * columns), (len(pieces) + 1) // 2))
+    return [pieces[at : at + most] for at in range(0, len(pieces), most)]

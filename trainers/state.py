@@ -1,7 +1,7 @@
 """Saving a run so that it goes on as if it had never stopped.
 
-A run's folder holds `training/step-N/`: `model.safetensors` (float32; the averaged weights too,
-their names after `average.`), `optimizer.safetensors`,
+A run's folder holds `training/step-N/`: `model.safetensors` (float32), `average.safetensors` (the
+averaged weights, where there are any), `optimizer.safetensors`,
 `state.json` (step, seconds, best loss, the recipe) and `manifest.json` with their SHA-256. Each
 is written whole under another name and renamed; the newest two are kept. Batches and dropout
 depend on the step alone, so no random state needs saving.
@@ -9,14 +9,16 @@ depend on the step alone, so no random state needs saving.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
-from safetensors.torch import save as tensors_to_bytes
+from safetensors.torch import save_file
 from torch import Tensor
 
 from picogpt.errors import CheckpointError
@@ -25,11 +27,9 @@ from picogpt.model import GPT
 from trainers.config import TrainConfig
 from trainers.loop import TrainState
 
-AVERAGE = "average."
-"""Before the names of the averaged weights."""
 KEPT = 2
 """How many states of a run stay."""
-FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+FILES = ("model.safetensors", "average.safetensors", "optimizer.safetensors", "state.json")
 """What the manifest of a state vouches for."""
 
 
@@ -53,31 +53,56 @@ def save_state(folder: Path, state: TrainState, config: TrainConfig, corpus_sha2
             "The weights hold values that are not finite numbers, so the training state was not "
             "saved. Start again with smaller learning rates."
         )
-    model = _weights(state.model)
-    if state.average is not None:
-        model |= {AVERAGE + k: v for k, v in _weights(state.average).items()}
-    files = {
-        "model.safetensors": tensors_to_bytes(model),
-        "optimizer.safetensors": tensors_to_bytes(_optimizer_tensors(state)),
-        "state.json": to_json(
-            {
-                "step": state.step,
-                "seconds": state.seconds,
-                "best_val_loss": state.best_val_loss if state.best_val_loss < 1e30 else None,
-                "corpus_sha256": corpus_sha256,
-                "torch": torch.__version__,
-                "config": config.to_dict(),
-            }
-        ),
-    }
-    manifest = to_json({name: sha256(data) for name, data in files.items()})
     target = folder / "training" / f"step-{state.step}"
-    write_folder(target, files | {"manifest.json": manifest})
+    write_folder(target, _files(state, config, corpus_sha256))
     # A state of a later step is one that was damaged, or this run would have begun there.
     good = [p for p in _steps(folder) if int(p.name[5:]) <= state.step][:KEPT]
     for old in set(_steps(folder)) - set(good):
         shutil.rmtree(old)
     return target
+
+
+def _files(
+    state: TrainState, config: TrainConfig, corpus_sha256: str
+) -> Iterator[tuple[str, bytes | Callable[[Path], None]]]:
+    """The files of a saved state as `write_folder` takes them, the manifest of all last."""
+    hashes: dict[str, str] = {}
+
+    def writer(tensors: dict[str, Tensor]) -> Callable[[Path], None]:
+        def write(path: Path) -> None:
+            save_file(tensors, path)
+            hashes[path.name] = _file_sha256(path)
+
+        return write
+
+    yield "model.safetensors", writer(_weights(state.model))
+    yield (
+        "average.safetensors",
+        writer({} if state.average is None else _weights(state.average)),
+    )
+    yield "optimizer.safetensors", writer(_optimizer_tensors(state))
+    facts = to_json(_facts(state, config, corpus_sha256))
+    hashes["state.json"] = sha256(facts)
+    yield "state.json", facts
+    yield "manifest.json", to_json(hashes)
+
+
+def _file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex, without having them in memory together."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _facts(state: TrainState, config: TrainConfig, corpus_sha256: str) -> dict:
+    """What `state.json` holds."""
+    return {
+        "step": state.step,
+        "seconds": state.seconds,
+        "best_val_loss": state.best_val_loss if state.best_val_loss < 1e30 else None,
+        "corpus_sha256": corpus_sha256,
+        "torch": torch.__version__,
+        "config": config.to_dict(),
+    }
 
 
 def newest_state(folder: Path) -> tuple[dict, dict[str, bytes]]:
@@ -108,10 +133,10 @@ def load_state(state: TrainState, files: dict[str, bytes], saved: dict) -> None:
     """
     try:
         weights = tensors_from_bytes(files["model.safetensors"])
-        mean = {k[len(AVERAGE) :]: weights.pop(k) for k in list(weights) if k.startswith(AVERAGE)}
+        average = tensors_from_bytes(files["average.safetensors"])
         _load(state.model, weights)
         if state.average is not None:
-            _load(state.average, mean or weights)
+            _load(state.average, average or weights)
         tensors = tensors_from_bytes(files["optimizer.safetensors"])
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"The saved training state does not fit: {error}.") from error
