@@ -49,26 +49,28 @@ class BigText:
         self._tell = _seldom(progress)
         digest = hashlib.sha256()
         self.characters = 0
-        for number, piece in enumerate(self._pieces, start=1):
+        for number, piece in enumerate(self._pieces):
+            self._tell("reading the text", number, len(self._pieces))
             self.characters += len(piece)
             digest.update(piece.encode("utf-8", "replace"))
-            self._tell("reading the text", number, len(self._pieces))
+        self._tell("reading the text", len(self._pieces), len(self._pieces))
         self.sha256 = digest.hexdigest()
         self.cut = int(TRAIN_SHARE * self.characters)
 
-    def part(self, start: int, end: int, phase: str) -> Iterator[str]:
+    def part(self, phase: str, start: int, end: int, total: int) -> Iterator[str]:
         """The characters from number `start` to before number `end`, a piece at a time.
 
         Args:
+            phase: what is done with them; a piece is reported when the next one is asked for.
             start: first character.
             end: the character after the last.
-            phase: what is done with them; each piece is reported when the next is asked for.
+            total: how many characters the whole phase goes through.
         """
         at = 0
         for piece in self._pieces:
             if at + len(piece) > start:
                 yield piece[max(0, start - at) : end - at]
-                self._tell(phase, min(at + len(piece), end), end)
+                self._tell(phase, min(at + len(piece), end), total)
             at += len(piece)
             if at >= end:
                 return
@@ -86,10 +88,11 @@ class BigText:
             TokenizerError: `vocab_size` is too small for BPE.
         """
         if kind == "char":
-            whole = self.part(0, self.characters, "collecting characters")
+            whole = self.part("collecting characters", 0, self.characters, self.characters)
             return CharTokenizer.train(whole, also=PRINTABLE)
-        head = self.part(0, self.cut, "counting words")
-        return BPETokenizer.train(head, vocab_size, progress=partial(self._tell, "learning merges"))
+        head = self.part("counting words", 0, self.cut, self.cut)
+        learning = partial(self._tell, "learning merges")
+        return BPETokenizer.train(head, vocab_size, progress=learning)
 
     def encode(self, tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
         """The ids of what trains and of what is held out, uint16.
@@ -100,9 +103,9 @@ class BigText:
         Raises:
             TokenizerError: the tokenizer cannot take the text.
         """
-        train = _ids(tokenizer, self.part(0, self.cut, "encoding"))
-        val = _ids(tokenizer, self.part(self.cut, self.characters, "encoding the held-out part"))
-        return train, val
+        end = self.characters
+        train = _ids(tokenizer, self.part("encoding", 0, self.cut, end))
+        return train, _ids(tokenizer, self.part("encoding", self.cut, end, end))
 
 
 def _ids(tokenizer: Tokenizer, pieces: Iterable[str]) -> np.ndarray:

@@ -19,7 +19,7 @@ from trainers.sources import corpus_names
 _KINDS = {f.name: type(f.default) for f in dataclasses.fields(TrainConfig)}
 #: Flags with a field of the same name: flag -> what to read, placeholder, help.
 _FIELD_FLAGS = {
-    "--corpus": (str, "TEXT", "a corpus by name (see list), or a text file"),
+    "--corpus": (str, "TEXT", "a corpus by name (see list), or a text file (up to 2 GB)"),
     "--out": (str, "NAME", "name of the checkpoint folder"),
     "--steps": (common.whole, "N", "optimizer steps"),
     "--seconds": (

@@ -65,8 +65,8 @@ class TrainConfig:
     batch_size: int = 32
     """Sequences a step; each has `block_size` tokens."""
     short_block: int = 0
-    """Tokens a sequence in the first part of a run, in as many more sequences; 0, or as
-    many as `block_size`: there is no such part."""
+    """Tokens a sequence in the first part of a run (in three steps of four), in as many more
+    sequences; 0, or as many as `block_size`: there is no such part."""
     short_share: float = 0.5
     """How long that part is, as a share of the run (0 to 1)."""
     micro_batch: int = 0

@@ -1,7 +1,7 @@
 """From a text to token ids and batches: check, store, find, split, encode.
 
-A corpus is a `.txt` or `.md` file; how it is read stands in `big_text.py`. Its ids are kept in
-memory as uint16, the text is not.
+A corpus is a `.txt` or `.md` file. `text_file.py` reads it and `big_text.py` encodes it; its ids
+are kept in memory as uint16, the text is not.
 """
 
 from __future__ import annotations
@@ -9,27 +9,17 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from picogpt.errors import CorpusError
 from picogpt.files import write_file
-from picogpt.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
-from trainers.big_text import (
-    Progress,
-    TextFile,
-    check_size,
-    decode_pieces,
-    encode,
-    part,
-    seldom,
-    survey,
-    watched,
-)  # fmt: skip
+from picogpt.tokenizers import Tokenizer
+from trainers.big_text import BigText, Progress
+from trainers.text_file import TextFile, check_size, decode_pieces
 
 CORPORA = Path("corpora")
 UPLOADS = "uploads"
@@ -38,10 +28,6 @@ RESERVED = ("talk",)
 """Names of corpora that are made and not read; see `trainers/talk.py`."""
 MAX_BYTES = 10_000_000
 """Largest text that can be uploaded, or read into memory as one, in bytes."""
-TRAIN_SHARE = 0.9
-"""The first `int(0.9 * len(text))` characters train; the rest is held out."""
-PRINTABLE = "\n" + "".join(map(chr, range(32, 127)))
-"""Characters that every char vocabulary holds, so that ordinary typing can be encoded."""
 MAX_IDS = 65_536
 """Largest vocabulary whose ids fit uint16."""
 
@@ -166,8 +152,8 @@ def make_corpus(
 ) -> Corpus:
     """Encode a text once, with a tokenizer fitted to it unless one is given.
 
-    The text is gone through several times, a piece at a time. In memory are its ids and, for BPE,
-    a bounded number of words.
+    The text is gone through several times, a piece at a time: in memory are its ids and, while BPE
+    learns, a bounded number of words.
 
     Args:
         name: how the corpus is called.
@@ -183,52 +169,15 @@ def make_corpus(
         CorpusError: the text cannot be read, or is shorter than the context needs.
         TokenizerError: the tokenizer cannot take the text.
     """
-    pieces = (text,) if isinstance(text, str) else text
-    tell = seldom(progress)
-    characters, sha256 = survey(pieces, tell)
-    if tokenizer is None:
-        tokenizer = fit_tokenizer(pieces, characters, kind, vocab_size, tell)
+    big = BigText(text, progress)
+    tokenizer = tokenizer or big.fit_tokenizer(kind, vocab_size)
     if tokenizer.vocab_size > MAX_IDS:
         raise CorpusError(
             f"{name} has {tokenizer.vocab_size:,} different characters; at most {MAX_IDS:,} can "
             "be told apart. Use a BPE tokenizer."
         )
-    cut = split_at(characters)
-    train, val = (
-        encode(tokenizer, watched(part(pieces, start, end), "encoding", start, characters, tell))
-        for start, end in ((0, cut), (cut, characters))
-    )
-    return pack_corpus(name, sha256, characters, tokenizer, train, val, block_size)
-
-
-def split_at(characters: int) -> int:
-    """How many of a text's characters train; the rest is held out."""
-    return int(TRAIN_SHARE * characters)
-
-
-def fit_tokenizer(
-    pieces: TextFile | Sequence[str], characters: int, kind: str, vocab_size: int, tell: Progress
-) -> Tokenizer:
-    """A tokenizer for a text: its characters and printable ASCII, or BPE of `vocab_size` ids.
-
-    BPE learns its merges from the part that trains; an alphabet needs the characters of all.
-
-    Args:
-        pieces: the text.
-        characters: its length.
-        kind: `char` or `bpe`.
-        vocab_size: most ids of a BPE vocabulary.
-        tell: told what is being done.
-
-    Raises:
-        TokenizerError: `vocab_size` is too small for BPE.
-    """
-    if kind == "char":
-        whole = watched(pieces, "collecting characters", 0, characters, tell)
-        return CharTokenizer.train(whole, also=PRINTABLE)
-    cut = split_at(characters)
-    head = watched(part(pieces, 0, cut), "counting words", 0, cut, tell)
-    return BPETokenizer.train(head, vocab_size, progress=partial(tell, "learning merges"))
+    train, val = big.encode(tokenizer)
+    return pack_corpus(name, big.sha256, big.characters, tokenizer, train, val, block_size)
 
 
 def pack_corpus(
@@ -278,18 +227,23 @@ def training_batch(
         Two (batch_size, block_size) int64 arrays; targets are inputs moved on by one token.
     """
     per_epoch = (len(ids) - 1) // block_size if starts is None else len(starts)
+    spare = max(1, len(ids) - per_epoch * block_size)
     begin = np.empty(batch_size, dtype=np.int64)
     for row in range(batch_size):
         epoch, place = divmod(step * batch_size + row, per_epoch)
-        if row == 0 or place == 0:
-            rng = np.random.default_rng((seed, epoch))
-            offset = rng.integers(0, max(1, len(ids) - per_epoch * block_size))
-            order = rng.permutation(per_epoch)
+        offset, order = _epoch_order(seed, epoch, per_epoch, spare)
         at = order[place]
         begin[row] = offset + at * block_size if starts is None else starts[at]
     window = begin[:, None] + np.arange(block_size + 1)  # (B, T + 1)
     rows = ids[window].astype(np.int64)
     return rows[:, :-1], rows[:, 1:]
+
+
+@lru_cache(maxsize=2)  # a batch may span two epochs
+def _epoch_order(seed: int, epoch: int, blocks: int, spare: int) -> tuple[int, np.ndarray]:
+    """Where the first block of an epoch begins, and in which order the blocks are read."""
+    rng = np.random.default_rng((seed, epoch))
+    return int(rng.integers(0, spare)), rng.permutation(blocks)
 
 
 def validation_blocks(

@@ -18,7 +18,7 @@ from torch import nn
 
 from picogpt.model import GPT
 
-POSITION_STD = 0.1
+POSITION_STD = 0.07
 """Root mean square of the first position embeddings; token embeddings have GPT-2's 0.02."""
 GAIN = 1.4
 """How firmly the heads look: what a query and a key are multiplied by."""

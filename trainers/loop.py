@@ -34,6 +34,8 @@ REPORT_SECONDS = 0.25
 """About how often a report is made, so that a stop is noticed soon and reading losses is cheap."""
 SCORED_AT_ONCE = 2048
 """Tokens in one forward pass of an evaluation; more are no faster and take more memory."""
+LONG_EVERY = 4
+"""While sequences are short, every so many steps has long ones, so that no position lags behind."""
 GLANCE_TOKENS = 8192
 """Validation tokens looked at to see whether the target loss may be reached."""
 
@@ -191,6 +193,7 @@ def one_step(
     """
     torch.manual_seed(config.seed * 1_000_003 + state.step)  # dropout depends on the step alone
     short = 0 < config.short_block < config.block_size and progress < config.short_share
+    short = short and state.step % LONG_EVERY != 0
     block = config.short_block if short else config.block_size
     rows = config.tokens_per_step // block
     inputs, targets = training_batch(

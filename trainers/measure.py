@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -101,14 +102,13 @@ def rival_step(config: TrainConfig, corpus: Corpus, device: torch.device) -> Cal
 
     A plain float32 loop with `torch.optim.AdamW`, all sequences at once.
     """
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    shape = GPT2Config(
+    library = importlib.import_module(RIVAL)  # only where somebody has installed it
+    shape = library.GPT2Config(
         vocab_size=corpus.tokenizer.vocab_size, n_positions=config.block_size,
         n_embd=config.n_embd, n_layer=config.n_layer, n_head=config.n_head,
         resid_pdrop=config.dropout, embd_pdrop=config.dropout, attn_pdrop=config.dropout,
     )  # fmt: skip
-    model = GPT2LMHeadModel(shape).to(device).train()
+    model = library.GPT2LMHeadModel(shape).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     places = np.random.default_rng(1)
 

@@ -12,6 +12,9 @@ import numpy as np
 
 from trainers.corpus import Corpus
 
+CHUNK_IDS = 1 << 20
+"""Training ids whose pairs are counted at a time, to bound memory."""
+
 
 @dataclass(frozen=True)
 class StepMetrics:
@@ -83,21 +86,31 @@ def baselines(corpus: Corpus) -> dict[str, float]:
     the training ids, `bigram` which id follows which (backing off to the unigram).
     """
     size = corpus.tokenizer.vocab_size
-    counts = np.bincount(corpus.train, minlength=size).astype(np.float64) + 1
-    unigram = counts / counts.sum()
-    train, val = corpus.train.astype(np.int64), corpus.val.astype(np.int64)
-    pairs, times = np.unique(train[:-1] * size + train[1:], return_counts=True)
-    wanted = val[:-1] * size + val[1:]
-    place = np.searchsorted(pairs, wanted).clip(max=len(pairs) - 1)
-    seen = np.where(pairs[place] == wanted, times[place], 0)
+    counts = np.bincount(corpus.train, minlength=size)
+    unigram = (counts + 1.0) / (counts + 1.0).sum()
+    val = corpus.val.astype(np.int64)
+    seen = _pair_counts(corpus.train, val[:-1] * size + val[1:], size)
     strength = 5.0  # pseudo-counts given to the unigram
-    before = np.bincount(train[:-1], minlength=size)[val[:-1]]
-    bigram = (seen + strength * unigram[val[1:]]) / (before + strength)
+    before = counts - (np.arange(size) == corpus.train[-1])  # the last id is before none
+    bigram = (seen + strength * unigram[val[1:]]) / (before[val[:-1]] + strength)
     return {
         "uniform": math.log(size),
         "unigram": float(-np.log(unigram[val[1:]]).mean()),
         "bigram": float(-np.log(bigram).mean()),
     }
+
+
+def _pair_counts(ids: np.ndarray, wanted: np.ndarray, size: int) -> np.ndarray:
+    """How often each wanted pair (left * size + right) stands in `ids`, counted in parts."""
+    pairs, place = np.unique(wanted, return_inverse=True)
+    times = np.zeros(len(pairs), dtype=np.int64)
+    for at in range(0, len(ids) - 1, CHUNK_IDS):
+        some = ids[at : at + CHUNK_IDS + 1].astype(np.int64)
+        found, often = np.unique(some[:-1] * size + some[1:], return_counts=True)
+        where = np.searchsorted(pairs, found).clip(max=len(pairs) - 1)
+        hit = pairs[where] == found
+        times[where[hit]] += often[hit]
+    return times[place]
 
 
 def best(reports: Iterable[StepMetrics]) -> StepMetrics | None:

@@ -35,8 +35,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "basic": _preset(
         "basic", "your own text on a laptop",
-        tokenizer="bpe", vocab_size=1024, batch_size=8, steps=600, eval_every=50,
-        sample_every=100,
+        tokenizer="bpe", vocab_size=1024, batch_size=4, short_block=64, steps=1200, eval_every=100,
+        sample_every=200,
     ),
     "fast": _preset(
         "fast", "chat on a CPU in minutes", corpus="talk",

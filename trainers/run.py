@@ -176,7 +176,7 @@ class TrainingRun:
     def _prepare(self) -> tuple[Corpus, TrainState]:
         config = self.config
         tokenizer = load_tokenizer(self.folder) if self._resume else None
-        corpus = load_corpus(config, self.corpora, tokenizer)
+        corpus = load_corpus(config, self.corpora, tokenizer, self._reading)
         state = new_state(config, corpus)
         losses = baselines(corpus)
         reports = []
@@ -194,6 +194,13 @@ class TrainingRun:
         write_file(path, lines.encode("utf-8"))
         self._metrics_file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by _work
         return corpus, state
+
+    def _reading(self, phase: str, done: int, total: int) -> None:
+        """Say how far the text is; give up when the run was stopped."""
+        with self._lock:
+            self._phase = f"{phase}, {done / max(1, total):.0%}"
+        if self._stop.is_set():
+            raise RunError(f"{self.name} was stopped before it began to train.")
 
     def _restore(self, state: TrainState, corpus: Corpus) -> list[StepMetrics]:
         """Put the newest saved state into `state`; returns the reports up to there."""

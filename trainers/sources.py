@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from picogpt.tokenizers import Tokenizer
-from trainers.big_text import Progress, TextFile
+from trainers.big_text import Progress
 from trainers.config import TrainConfig
 from trainers.corpus import Corpus, find_corpus, list_corpora, make_corpus
 from trainers.talk import TALK, has_banks, talk_corpus
+from trainers.text_file import TextFile
 
 
 def load_corpus(

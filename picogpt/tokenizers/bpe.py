@@ -114,13 +114,18 @@ class BPETokenizer(Tokenizer):
             yield ids
 
     def _encode_word(self, word: str) -> list[int]:
-        """Merges one word and remembers the outcome, unless it is long."""
+        """Merges one word and remembers the outcome, unless it is long.
+
+        When too many are remembered, the newest quarter goes: what a text begins with is mostly
+        frequent, and what is new in a later part still has room.
+        """
         ids = [self._byte_ids[byte] for byte in word.encode("utf-8")]
         if len(ids) > LONG_WORD:
             return self._merge_long(ids)
         ids = self._merge(ids)
         if len(self._cache) >= CACHE_WORDS:
-            self._cache.clear()
+            for _ in range(max(1, CACHE_WORDS // 4)):
+                self._cache.popitem()
         self._cache[word] = ids
         return ids
 

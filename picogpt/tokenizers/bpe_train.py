@@ -25,17 +25,16 @@ from picogpt.tokenizers.pretokenize import word_blocks
 Pair = tuple[int, int]  # the ids of two neighbours, left and right
 Progress = Callable[[int, int], None]  # merges learned, merges asked for
 
-MAX_WORDS = 500_000  # distinct words counted at a time: at most some 100 MB, and twice in learning
+MAX_WORDS = 500_000  # distinct words counted: learning from so many takes some 300 MB
 MAX_WORD_CHARS = 256  # longer words (text without spaces) are learned from in pieces of this
 
 
 def count_words(pieces: Iterable[str]) -> Counter[str]:
     """Counts the distinct words of a text that comes in pieces, in bounded memory.
 
-    Whenever there are more than `MAX_WORDS`, only the more frequent half of that is kept (of
-    equally frequent words those seen first), and the counts of the others are lost. That takes a
-    text with very many different words, and costs those that are too rare to decide a merge. The
-    same text gives the same counts, wherever its pieces end.
+    Whenever there are more than `MAX_WORDS`, the rarest are forgotten, with their counts, until
+    half as many are left; of equally frequent words those seen first stay. Only words far too
+    rare to decide a merge are lost. The same text gives the same counts wherever its pieces end.
     """
     counts: Counter[str] = Counter()
     for words in word_blocks(pieces):

@@ -10,7 +10,7 @@ import tokenizers
 from hypothesis import strategies as st
 
 from picogpt.errors import TokenizerError
-from picogpt.tokenizers import BPETokenizer, bpe
+from picogpt.tokenizers import BPETokenizer, bpe, pretokenize
 
 SPECIAL = ["<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"]
 SAMPLE = (
@@ -74,7 +74,7 @@ def test_the_library_decodes_any_ids_alike(tok, library, ids, skip):
 
 @given(st.text(st.sampled_from("abcst'é你"), min_size=65, max_size=300), st.integers(0, 60))
 def test_long_words_merge_like_short_ones(text, n_merges):
-    tok = train([text[:40], text], n_merges)
+    tok = train(text, n_merges)
     ids = list(text.encode())
     assert tok._merge_long(list(ids)) == tok._merge(list(ids))
 
@@ -82,6 +82,22 @@ def test_long_words_merge_like_short_ones(text, n_merges):
 def test_a_very_long_word_takes_no_quadratic_time(tok):
     text = "times" * 40_000  # minutes, if every merge went over the whole word
     assert tok.decode(tok.encode(text)) == text
+
+
+@given(st.lists(st.one_of(any_text, likely_text)), st.integers(1, 30))
+def test_a_text_in_pieces_gives_the_ids_of_the_whole(tok, pieces, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretokenize, "_BLOCK_CHARS", block)
+        ids = [id for some in tok.encode_pieces(iter(pieces)) for id in some]
+    assert ids == tok.encode("".join(pieces))
+
+
+def test_a_text_is_encoded_while_it_comes_in(tok, monkeypatch):
+    monkeypatch.setattr(pretokenize, "_BLOCK_CHARS", 10)
+    asked = []
+    pieces = (asked.append(number) or "a few words " for number in range(100))
+    next(tok.encode_pieces(pieces))
+    assert asked == [0]
 
 
 def test_the_cache_is_bounded(tok, monkeypatch):

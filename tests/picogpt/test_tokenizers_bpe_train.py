@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import hypothesis
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from picogpt.errors import TokenizerError
 from picogpt.tokenizers import BPETokenizer, bpe_train, pretokenize
+from picogpt.tokenizers.bpe_train import count_words, learn_merges
 
 SPECIAL = ["<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"]
 # As GPT-2's encoder.py has it.
@@ -29,6 +30,10 @@ characters = st.characters(exclude_categories=["Cs", "Cn"])
 any_text = st.text(characters, max_size=80)
 # Text with much to merge, and with white space of all kinds.
 likely_text = st.text(st.sampled_from("abc ABé1 2'st.!\n\t\r\u00a0\u3000你😀"), max_size=80)
+# Text in which the next character or two decide where a word ends.
+tricky_text = st.lists(
+    st.sampled_from(["'ll", "'ve", "'s", "'", "l", "v", "a", "é", "1", "!", " ", "  ", "\n"])
+).map("".join)
 few_letters = st.text(st.sampled_from("aab b"), max_size=60)
 
 
@@ -42,9 +47,15 @@ def tok() -> BPETokenizer:
     return BPETokenizer.train(SAMPLE, 380)
 
 
-def slow_merges(texts: list[str], n_merges: int) -> list[tuple[int, int]]:
+def cut_up(text: str, sizes: list[int]) -> list[str]:
+    """The text in pieces of these sizes; the last is what remains."""
+    ends = [0, *accumulate(sizes), len(text)]
+    return [text[start:end] for start, end in pairwise(ends)]
+
+
+def slow_merges(text: str, n_merges: int) -> list[tuple[int, int]]:
     """BPE as one would explain it: count everything, join the best pair, start over."""
-    words = [list(word.encode()) for text in texts for word in GPT2_PATTERN.findall(text)]
+    words = [list(word.encode()) for word in GPT2_PATTERN.findall(text)]
     merges = []
     while len(merges) < n_merges:
         counts = Counter(pair for word in words for pair in pairwise(word))
@@ -73,12 +84,21 @@ def train(text, n_merges: int) -> BPETokenizer:
 
 @given(st.one_of(few_letters, likely_text, any_text), st.integers(0, 40))
 def test_merges_equal_those_of_the_slow_trainer(text, n_merges):
-    assert train(text, n_merges).merges == slow_merges([text], n_merges)
+    assert train(text, n_merges).merges == slow_merges(text, n_merges)
 
 
-@given(st.lists(likely_text, max_size=5))
-def test_words_do_not_cross_from_one_text_to_the_next(texts):
-    assert train(iter(texts), 30).merges == slow_merges(texts, 30)
+@given(st.one_of(likely_text, any_text), st.lists(st.integers(0, 9)), st.integers(1, 20))
+def test_pieces_train_like_the_whole_text(text, sizes, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretokenize, "_BLOCK_CHARS", block)
+        assert train(iter(cut_up(text, sizes)), 30).merges == slow_merges(text, 30)
+
+
+def test_an_open_file_trains_like_its_text(tmp_path):
+    path = tmp_path / "sample.txt"
+    path.write_text(SAMPLE, encoding="utf-8", newline="")
+    with open(path, encoding="utf-8", newline="") as lines:
+        assert train(lines, 60).merges == slow_merges(SAMPLE, 60)
 
 
 def test_equal_counts_go_to_the_smallest_ids():
@@ -93,7 +113,7 @@ def test_a_longer_text_trains_like_the_slow_trainer():
     rng = random.Random(7)
     words = ["".join(rng.choices("etaoin", k=rng.randint(1, 8))) for _ in range(200)]
     text = " ".join(rng.choices(words, k=2000))
-    assert train(text, 60).merges == slow_merges([text], 60)
+    assert train(text, 60).merges == slow_merges(text, 60)
 
 
 def test_ids_are_bytes_then_merges_then_special_tokens(tok):
@@ -106,11 +126,12 @@ def test_ids_are_bytes_then_merges_then_special_tokens(tok):
     assert tok.kind == "bpe"
 
 
-def test_training_is_deterministic_and_blind_to_the_order_of_texts():
-    lines = SAMPLE.splitlines(keepends=True)
-    first = BPETokenizer.train(lines, 380).to_json()
-    assert BPETokenizer.train(lines, 380).to_json() == first
-    assert BPETokenizer.train(reversed(lines), 380).to_json() == first
+def test_training_is_deterministic_and_blind_to_the_order_of_words():
+    assert BPETokenizer.train(SAMPLE, 380).to_json() == BPETokenizer.train(SAMPLE, 380).to_json()
+    counts = count_words([SAMPLE])
+    backwards = dict(reversed(counts.items()))
+    assert list(backwards) != list(counts)
+    assert learn_merges(backwards, 120) == learn_merges(counts, 120)
 
 
 def test_a_short_text_supports_fewer_merges():
@@ -141,9 +162,8 @@ def test_a_special_token_cannot_be_an_ordinary_word():
 def test_progress_counts_up_to_the_merges_asked_for():
     calls = []
     BPETokenizer.train(SAMPLE, 480, progress=lambda done, total: calls.append((done, total)))
-    assert calls[-1][1] == 220
-    assert calls == sorted(calls)
-    assert calls[0] == (bpe_train.PROGRESS_EVERY, 220)
+    learned = len(train(SAMPLE, 220).merges)
+    assert calls == [(done, 220) for done in range(1, learned + 1)]
 
 
 def test_progress_can_end_the_training():
@@ -155,13 +175,78 @@ def test_progress_can_end_the_training():
 
 
 def test_text_without_spaces_is_learned_from_in_pieces():
-    counts = bpe_train.count_words(["ab" * bpe_train.MAX_WORD_BYTES])
-    assert counts == {b"ab" * (bpe_train.MAX_WORD_BYTES // 2): 2}
+    half = "ab" * (bpe_train.MAX_WORD_CHARS // 2)
+    assert count_words([half, half + "a"]) == {half: 2, "a": 1}
 
 
-@given(st.one_of(likely_text, any_text), st.integers(1, 20))
-def test_words_are_gpt2s_wherever_the_text_is_cut(text, block):
+# --- words ---
+
+
+@given(
+    st.one_of(tricky_text, likely_text, any_text),
+    st.lists(st.integers(0, 9)),
+    st.integers(1, 20),
+)
+def test_words_are_gpt2s_wherever_the_text_is_cut(text, sizes, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretokenize, "_BLOCK_CHARS", block)
-        words = [word for words in pretokenize.word_blocks(text) for word in words]
-    assert words == GPT2_PATTERN.findall(text)
+        blocks = list(pretokenize.word_blocks(cut_up(text, sizes)))
+        assert blocks == list(pretokenize.word_blocks([text]))
+    assert [word for words in blocks for word in words] == GPT2_PATTERN.findall(text)
+
+
+@given(
+    st.text(st.sampled_from("aa11!!'s\n\n  "), max_size=60), st.integers(1, 4), st.integers(1, 9)
+)
+def test_long_words_are_cut_wherever_the_text_is_cut(text, longest, block):
+    pattern = pretokenize.word_pattern(longest)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretokenize, "_BLOCK_CHARS", block)
+        patch.setattr(pretokenize, "WORD", pattern)
+        words = [word for words in pretokenize.word_blocks([text]) for word in words]
+    assert words == pattern.findall(text)
+    assert "".join(words) == text
+    assert all(len(word) <= longest + 1 for word in words)  # with the space before it
+
+
+def test_text_without_borders_is_cut_and_not_held():
+    longest = pretokenize.LONGEST_WORD
+    endless = ("a" * (longest // 2 - 1) for _ in range(5))
+    lengths = [[len(word) for word in words] for words in pretokenize.word_blocks(endless)]
+    assert [length for block in lengths for length in block] == [longest, longest, longest // 2 - 5]
+    assert max(sum(block) for block in lengths) <= longest
+
+
+# --- many different words ---
+
+
+def many_words(seed: int) -> str:
+    """Two frequent words among a thousand that occur once."""
+    dice = random.Random(seed)
+    rare = [f" {''.join(dice.choices('etaoin', k=9))}" for _ in range(1000)]
+    words = rare + [" often"] * 200 + [" seldom"] * 100
+    dice.shuffle(words)
+    return "".join(words)
+
+
+def test_the_table_of_words_is_bounded(monkeypatch):
+    monkeypatch.setattr(pretokenize, "_BLOCK_CHARS", 100)  # 20 words or so
+    text = many_words(seed=1)
+    whole = count_words([text])
+    monkeypatch.setattr(bpe_train, "MAX_WORDS", 60)
+    bounded = count_words([text])
+    assert len(whole) > 1000
+    assert len(bounded) <= 60
+    for word in (" often", " seldom"):
+        assert bounded[word] == whole[word]
+    assert all(bounded[word] <= whole[word] for word in bounded)
+
+
+@given(st.integers(0, 99), st.lists(st.integers(0, 500), max_size=9))
+def test_the_bounded_table_does_not_depend_on_the_pieces(seed, sizes):
+    text = many_words(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretokenize, "_BLOCK_CHARS", 100)
+        patch.setattr(bpe_train, "MAX_WORDS", 60)
+        whole, pieces = count_words([text]), count_words(cut_up(text, sizes))
+    assert list(pieces.items()) == list(whole.items())

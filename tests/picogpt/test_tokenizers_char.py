@@ -101,6 +101,22 @@ def test_half_a_surrogate_pair_is_the_replacement_character():
     assert tok.decode(tok.encode("\ud83d\ude00")) == "😀"
 
 
+@given(st.lists(some_text, min_size=1))
+def test_a_text_in_pieces_is_like_the_whole(pieces):
+    tok = CharTokenizer.train("".join(pieces))
+    assert CharTokenizer.train(iter(pieces)).to_json() == tok.to_json()
+    ids = [id for some in tok.encode_pieces(iter(pieces)) for id in some]
+    assert ids == tok.encode("".join(pieces))
+
+
+def test_unseen_characters_of_all_pieces_are_named():
+    tok = CharTokenizer.train("abc")
+    with pytest.raises(TokenizerError) as caught:
+        list(tok.encode_pieces(iter(["ab", "aé", "c", "€é"])))
+    assert "2 characters" in str(caught.value)
+    assert "'é' (U+00E9), '€' (U+20AC)" in str(caught.value)
+
+
 def test_an_empty_text_has_no_alphabet():
     with pytest.raises(TokenizerError, match="empty"):
         CharTokenizer.train("")
