@@ -78,14 +78,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     Returns:
         (B, H, T, D).
     """
-    T, S = q.shape[2], k.shape[2]
+    T, S, dtype = q.shape[2], k.shape[2], q.dtype
     mask = causal_mask(T, S, q.device) if 1 < T < S else None
     with torch.autocast("cpu", enabled=False):
         if q.device.type == "cpu" and q.dtype == torch.bfloat16:
             q, k, v = q.float(), k.float(), v.float()
-        return F.scaled_dot_product_attention(
+        y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=T == S and T > 1
         )
+        return y.to(dtype)
 
 
 def causal_mask(T: int, S: int, device: torch.device | str = "cpu") -> Tensor:

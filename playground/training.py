@@ -15,6 +15,7 @@ from playground.forms import train_form
 from playground.services import Services
 from trainers.corpus import import_text
 from trainers.estimate import estimate
+from trainers.fit import fit
 from trainers.metrics import StepMetrics, best, read_metrics
 from trainers.presets import PRESETS
 from trainers.run import ACTIVE
@@ -141,13 +142,15 @@ class Trainer:
         """What the run would cost, or what is wrong with the form."""
         try:
             config = train_form(preset_name, corpus, **dict(zip(KNOBS, values, strict=True)))
+            config, notes = fit(config)
             cost = estimate(config)
         except PicoGPTError as error:
             return error_note(error)
-        return info_note(
+        facts = (
             f"About {cost.parameters / 1e6:.3g} M parameters, {cost.memory / 1e6:,.0f} MB of "
             f"memory, {duration(cost.seconds)} for {cost.tokens:,} tokens on this machine."
         )
+        return info_note(" ".join([facts, *notes]))
 
     # --- the run ----------------------------------------------------------------------------
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from picogpt.cli import common
+from picogpt.errors import RunError
 from trainers import bench, show
 from trainers.config import MOST_STEPS, TrainConfig
 from trainers.corpus import CORPORA, list_corpora
 from trainers.estimate import estimate
+from trainers.fit import fit
 from trainers.presets import PRESETS, preset
 from trainers.registry import RunRegistry
 from trainers.sources import corpus_names
@@ -204,6 +207,8 @@ def _list(args: argparse.Namespace) -> int:
 def _preset_facts(name: str) -> dict:
     """What `list` shows of a preset; memory in bytes, time in seconds on this machine."""
     config = PRESETS[name].config
+    with contextlib.suppress(RunError):  # what does not fit is listed as it is
+        config, _ = fit(config)
     cost = estimate(config)
     shape = ("corpus", "tokenizer", "n_layer", "n_head", "n_embd", "block_size", "steps")
     return {"preset": name, "purpose": PRESETS[name].purpose} | {

@@ -84,7 +84,7 @@ class TrainConfig:
     momentum: float = 0.9
     """Share of the running mean of gradients that Muon keeps at a step (0 to 1)."""
     adam_lr: float = 0.003
-    """Peak learning rate of tables, norms and biases (AdamW)."""
+    """Peak learning rate of tables, norms and biases (Adam)."""
     weight_decay: float = 0.0
     """Decay of the block matrices, times their learning rate, a step."""
     warmup_steps: int = 5

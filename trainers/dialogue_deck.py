@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -112,10 +113,10 @@ class Deck:
             for ready in every
             if ready.ask and ready.intent.name in named
         }
-        self._asks = {
-            ready.intent.name: (list(map(_words, ready.intent.ask)), set(tables_in(ready.ask)))
-            for ready in self.every
-        }
+        self._named = {r.intent.name: set(tables_in(r.ask)) for r in self.every}
+        self._phrasings = _Phrasings(
+            (ready.intent.name, _words(text)) for ready in self.every for text in ready.intent.ask
+        )
         trained = [ready for ready in self.every if ready.ask]
         if not trained:
             raise CorpusError("The dialogue banks hold no intent. Add one with ask and say lines.")
@@ -158,12 +159,36 @@ class Deck:
 
     def _rivals(self, flow: Flow, tables: Collection[str]) -> frozenset[str]:
         """Intents that name a value of the flow's tables, or ask what the flow asks."""
-        asked = [_words(line) for step in flow.exchanges for line in step.user]
-        return frozenset(
-            name
-            for name, (phrasings, named) in self._asks.items()
-            if not named.isdisjoint(tables) or any(_alike(p, a) for p in phrasings for a in asked)
-        )
+        naming = {name for name, named in self._named.items() if not named.isdisjoint(tables)}
+        asked = (_words(line) for step in flow.exchanges for line in step.user)
+        return frozenset(naming.union(*map(self._phrasings.owners, asked)))
+
+
+class _Phrasings:
+    """Phrasings as sets of words, and who owns those that are like another.
+
+    Two sets of which three quarters are common share one of the rarest words of each, so only
+    phrasings that do are compared (prefix filtering; Bayardo et al. 2007, "Scaling up all pairs
+    similarity search").
+    """
+
+    def __init__(self, owned: Iterable[tuple[str, frozenset[str]]]) -> None:
+        owned = list(owned)
+        self._often = Counter(word for _, words in owned for word in words)
+        self._by_word: dict[str, list[tuple[str, frozenset[str]]]] = {}
+        for name, words in owned:
+            for word in self._rarest(words):
+                self._by_word.setdefault(word, []).append((name, words))
+
+    def owners(self, words: frozenset[str]) -> set[str]:
+        """Who owns a phrasing that is like `words`."""
+        near = (item for word in self._rarest(words) for item in self._by_word.get(word, ()))
+        return {name for name, other in near if _alike(words, other)}
+
+    def _rarest(self, words: frozenset[str]) -> list[str]:
+        """So many of the rarest words that all the others are too few to be alike by."""
+        ordered = sorted(words, key=lambda word: (self._often[word], word))
+        return ordered[: len(words) - math.ceil(ALIKE * len(words)) + 1]
 
 
 def _weight(ways: int, most: float = MAX_WEIGHT) -> float:

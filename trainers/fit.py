@@ -58,7 +58,7 @@ def fit(config: TrainConfig) -> tuple[TrainConfig, list[str]]:
     if needed > available:
         raise RunError(
             f"This run needs about {needed / 1e9:,.1f} GB of memory and {available / 1e9:,.1f} GB "
-            "are free. Choose a smaller model or batch."
+            "are free. Choose a smaller model, vocabulary or context."
         )
     return config, notes
 
@@ -67,7 +67,7 @@ def _cut(config: TrainConfig, room: int, most_tokens: int) -> tuple[TrainConfig,
     """Take the batch in parts that fit into `room` bytes, of at most `most_tokens` a worker."""
     if config.micro_batch:
         return config, []
-    at_once = max(1, config.batch_size // config.workers)
+    at_once = -(-config.batch_size // config.workers)
     whole = memory_needed(config)
 
     def too_large(rows: int) -> bool:
@@ -112,7 +112,10 @@ def _container_limit() -> int | None:
     """What a container's limit leaves free."""
     group = Path("/sys/fs/cgroup")
     try:
-        limit, used = ((group / f"memory.{name}").read_text("ascii") for name in ("max", "current"))
-        return max(0, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or no limit ("max")
+        limit, used, facts = (
+            (group / f"memory.{name}").read_text("ascii") for name in ("max", "current", "stat")
+        )
+        cached = next(line for line in facts.splitlines() if line.startswith("inactive_file "))
+        return max(0, int(limit) - int(used) + int(cached.split()[1]))
+    except (OSError, ValueError, StopIteration):  # no container, or no limit ("max")
         return None

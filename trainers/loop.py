@@ -59,6 +59,9 @@ class TrainState:
     """Seconds of training so far."""
     best_val_loss: float = field(default=float("inf"))
     """Lowest validation loss so far, nats a token."""
+    glance_off: float | None = None
+    """How much higher a small part of the validation text scores than the whole, in nats a token;
+    None until both have been scored. Only a run with a target loss needs it."""
 
     @property
     def best_model(self) -> GPT:
@@ -137,7 +140,7 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
 def _train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[StepMetrics]:
     device = state.model.device
     clock = _Clock(state.seconds)
-    scorer = _Scorer(corpus, config, state.workers.each)
+    scorer = _Scorer(state, corpus, config)
     losses: list[Tensor] = []
     while state.step < config.steps:
         progress = state.step / config.steps
@@ -165,7 +168,7 @@ def _train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[S
         losses.clear()
         val_loss = bits = sample = None
         if evaluate:
-            val_loss, bits = scorer.score(state.best_model, over)
+            val_loss, bits = scorer.score(over)
         if _sample_due(config, state.step) or (over and config.sample_every):
             sample = write_sample(state.best_model, corpus, config)
         state.seconds = clock.now()
@@ -205,7 +208,8 @@ def one_step(
     def gradients(number: int) -> Tensor:
         """Losses of the rows of one worker, and their gradients in its model."""
         model, total = state.workers.models[number].train(), torch.zeros((), device=device)
-        mine = slice(number * rows // workers, (number + 1) * rows // workers)
+        # Rounded up, so that the first model, whose gradients are the step's, always has rows.
+        mine = slice(-(-number * rows // workers), -(-(number + 1) * rows // workers))
         idx, wanted = inputs[mine], targets[mine]  # (b, T)
         for at in range(0, len(idx), at_once):
             part, goal = idx[at : at + at_once], wanted[at : at + at_once]
@@ -287,25 +291,29 @@ class _Scorer:
     amount. So once the whole has been scored, a glance says well enough whether it is time again.
     """
 
-    def __init__(self, corpus: Corpus, config: TrainConfig, each: Each) -> None:
-        self._corpus, self._config, self._each = corpus, config, each
-        self._off = 0.02
-        """How much higher a glance is than the whole, in nats; at first a cautious guess."""
+    def __init__(self, state: TrainState, corpus: Corpus, config: TrainConfig) -> None:
+        self._state, self._corpus, self._config = state, corpus, config
 
-    def score(self, model: GPT, last: bool = False) -> tuple[float, float]:
-        """Nats a token and bits a byte: of the whole text where the target is near, or at last."""
-        target = self._config.target_val_loss
+    def score(self, last: bool) -> tuple[float, float]:
+        """Nats a token and bits a byte: of the whole text at first, near the target, and at last.
+
+        What lies between is worked out from a glance, and always above the target.
+        """
+        state, target = self._state, self._config.target_val_loss
         if not target:
-            return self._evaluate(model, None)
-        glance, bits = self._evaluate(model, GLANCE_TOKENS)
-        if glance - self._off > target and not last:
-            return glance, bits
-        loss, bits = self._evaluate(model, 0)
-        self._off = glance - loss
+            return self._evaluate(None)
+        glance, bits = self._evaluate(GLANCE_TOKENS)
+        if state.glance_off is not None and not last:
+            likely = glance - state.glance_off
+            if likely > target:
+                return likely, bits * likely / glance
+        loss, bits = self._evaluate(0)
+        state.glance_off = glance - loss
         return loss, bits
 
-    def _evaluate(self, model: GPT, max_tokens: int | None) -> tuple[float, float]:
-        return evaluate_loss(model, self._corpus, self._config, max_tokens, self._each)
+    def _evaluate(self, max_tokens: int | None) -> tuple[float, float]:
+        each = self._state.workers.each
+        return evaluate_loss(self._state.best_model, self._corpus, self._config, max_tokens, each)
 
 
 def score(

@@ -29,28 +29,28 @@ def _preset(name: str, purpose: str, **recipe: object) -> Preset:
 
 PRESETS: dict[str, Preset] = {
     "small": _preset(
-        "small", "first try, under a minute on two cores",
+        "small", "first try, half a minute on two cores",
         tokenizer="char", batch_size=8, short_block=64, steps=900, muon_lr=0.025, eval_every=50,
         sample_every=100, sample_tokens=160,
     ),
     "basic": _preset(
         "basic", "your own text on a laptop",
-        tokenizer="bpe", vocab_size=1024, batch_size=4, short_block=64, steps=1200, eval_every=100,
-        sample_every=200,
+        tokenizer="bpe", vocab_size=1024, batch_size=4, short_block=64, steps=1200,
+        eval_every=100, sample_every=200,
     ),
     "fast": _preset(
         "fast", "chat on a CPU in minutes", corpus="talk",
-        tokenizer="bpe", vocab_size=4096, batch_size=8, steps=3000, eval_every=200,
+        tokenizer="bpe", vocab_size=4096, batch_size=8, steps=2500, eval_every=200,
         sample_every=400, warmup_steps=20,
     ),
     "conversation": _preset(
         "conversation", "the chat model; seconds on a GPU", corpus="talk",
-        tokenizer="bpe", vocab_size=8192, batch_size=32, steps=1500, eval_every=100,
-        sample_every=200, warmup_steps=20,
+        tokenizer="bpe", vocab_size=8192, batch_size=16, steps=3000, eval_every=200,
+        sample_every=400, warmup_steps=20,
     ),
     "large": _preset(
-        "large", "best quality", tokenizer="bpe", vocab_size=1024, batch_size=32, steps=1500,
-        eval_every=100, sample_every=200, warmup_steps=20,
+        "large", "best quality", tokenizer="bpe", vocab_size=1024, batch_size=16, short_block=64,
+        steps=1500, eval_every=100, sample_every=200, warmup_steps=20,
     ),
 }  # fmt: skip
 

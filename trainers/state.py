@@ -99,6 +99,7 @@ def _facts(state: TrainState, config: TrainConfig, corpus_sha256: str) -> dict:
         "step": state.step,
         "seconds": state.seconds,
         "best_val_loss": state.best_val_loss if state.best_val_loss < 1e30 else None,
+        "glance_off": state.glance_off,
         "corpus_sha256": corpus_sha256,
         "torch": torch.__version__,
         "config": config.to_dict(),
@@ -144,6 +145,7 @@ def load_state(state: TrainState, files: dict[str, bytes], saved: dict) -> None:
         own = f"{number}."
         optimizer.load({k[len(own) :]: t for k, t in tensors.items() if k.startswith(own)})
     state.step, state.seconds = saved["step"], saved["seconds"]
+    state.glance_off = saved.get("glance_off")
     best = saved["best_val_loss"]
     state.best_val_loss = float("inf") if best is None else best
 

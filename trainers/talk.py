@@ -29,8 +29,9 @@ CONVERSATIONS = 24_000
 HELD_OUT = 600
 """Conversations to check with."""
 STORIES = "stories.txt"
-STORY_COPIES = 6
-"""How often the stories stand among the conversations of one epoch."""
+STORY_COPIES = 3
+"""How often the stories stand among the conversations of one epoch, with their titles; and as often
+without, so that a story can also begin with its first sentence."""
 
 
 def has_banks(corpora: Path) -> bool:
@@ -64,7 +65,8 @@ def talk_corpus(config: TrainConfig, corpora: Path, tokenizer: Tokenizer | None 
         sample = "\n".join(turn.text for talk in talks[:4000] for turn in talk)
         tokenizer = BPETokenizer.train(sample + "\n" + "\n".join(stories), config.vocab_size)
     pieces = [_conversation_ids(talk, tokenizer) for talk in talks]
-    pieces += [_story_ids(piece, tokenizer) for piece in stories * STORY_COPIES]
+    told = stories + [_untitled(piece) for piece in stories]
+    pieces += [_story_ids(piece, tokenizer) for piece in told * STORY_COPIES]
     order = np.random.default_rng(config.seed).permutation(len(pieces))
     train, starts = _join([pieces[i] for i in order])
     val, _ = _join([_conversation_ids(talk, tokenizer) for talk in _held_out_talks(banks)])
@@ -81,6 +83,12 @@ def talk_corpus(config: TrainConfig, corpora: Path, tokenizer: Tokenizer | None 
 def _stories(corpora: Path) -> list[str]:
     path = corpora / STORIES
     return story_pieces(read_text(path)) if path.is_file() else []
+
+
+def _untitled(piece: str) -> str:
+    """A piece without its title, where it has one: a first line with an empty line after it."""
+    title, gap, rest = piece.partition("\n\n")
+    return rest.strip() if gap and "\n" not in title else piece
 
 
 def _held_out_talks(banks: Banks) -> list[list[Turn]]:

@@ -3,7 +3,8 @@
 PyTorch can split every single operation over the cores instead. That is as fast on an idle machine
 but makes all cores wait for the slowest after each of some thousand operations of a step: with one
 other busy process on two cores, a step took 3 to 30 times as long. Here they wait once a step.
-And because the parts are the same however many cores compute them, so is the result.
+And because the parts are the same however many cores compute them, so is the result. (With dropout
+there are no threads, because all would draw from the same dice.)
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import torch
 from picogpt.model import GPT
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+
+_SETTING = threading.Lock()
 
 
 class Workers:
@@ -88,8 +91,9 @@ def one_core() -> Iterator[None]:
 
 def use_one_core() -> None:
     """Have the calling thread, and no other, compute on one core."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)  # this also decides what new threads begin with
-    new = threading.Thread(target=torch.set_num_threads, args=(usual,))  # and this takes that back
-    new.start()
-    new.join()
+    with _SETTING:  # or the next would take our 1 for what is usual
+        usual = torch.get_num_threads()
+        torch.set_num_threads(1)  # this also decides what new threads begin with
+        new = threading.Thread(target=torch.set_num_threads, args=(usual,))  # this takes that back
+        new.start()
+        new.join()

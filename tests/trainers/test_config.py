@@ -27,7 +27,10 @@ from trainers.presets import PRESETS, preset
         ("eval_every", 0), ("eval_tokens", -1), ("eval_block", 129), ("eval_block", -1),
         ("sample_every", -1), ("sample_tokens", 0), ("seconds", -1), ("seconds", True),
         ("target_val_loss", -0.5), ("target_val_loss", None), ("seed", -1), ("seed", 2**31),
-        ("dtype", "float16"),
+        ("dtype", "float16"), ("short_block", -1), ("short_block", 4097), ("short_share", 1.1),
+        ("micro_batch", -1), ("micro_batch", 2.0), ("workers", 257), ("workers", -1),
+        ("activation_checkpointing", True), ("activation_checkpointing", "maybe"),
+        ("momentum", 1.0), ("momentum", -0.1), ("averaging", -1), ("averaging", float("nan")),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(field: str, value: object) -> None:

@@ -18,10 +18,11 @@ import torch
 from picogpt.checkpoint import load_checkpoint
 from picogpt.errors import CheckpointError, ConfigError, RunError
 from tests.trainers.small import config, corpora
-from trainers import RunRegistry, TrainingRun, loop, watch
+from trainers import RunRegistry, TrainingRun, load_corpus, loop, new_state, watch
 from trainers import run as module
 from trainers.metrics import StepMetrics, best
 from trainers.run import recorded
+from trainers.state import load_state, newest_state
 
 LONG = 60
 """Seconds until a test that waits in vain gives up."""
@@ -96,6 +97,20 @@ def test_a_whole_run(registry, leash) -> None:
     assert checkpoint.verified
     assert checkpoint.meta["steps"] == best(reports).step
     assert checkpoint.meta["val_loss"] == pytest.approx(best(reports).val_loss, abs=1e-5)
+
+
+def test_the_checkpoint_is_the_mean_of_the_weights(registry, leash) -> None:
+    run = registry.start(config())
+    finish(run, leash)
+    assert best(run.snapshot()["reports"]).step == 20
+    state = new_state(run.config, load_corpus(run.config, registry.corpora))
+    load_state(state, *reversed(newest_state(run.folder)))
+    shown = load_checkpoint(run.folder).model
+    for p, mean, newest in zip(
+        shown.parameters(), state.average.parameters(), state.model.parameters(), strict=True
+    ):
+        assert torch.equal(p, mean.half().float())
+        assert not torch.equal(p, newest.half().float())
 
 
 def test_snapshot_gives_only_what_is_new(registry, leash) -> None:
@@ -264,7 +279,7 @@ def test_names(registry, leash) -> None:
 
 
 def test_checkpoint_loads_at_every_moment(registry, leash) -> None:
-    run = registry.start(config(steps=60, eval_every=1, sample_every=0))
+    run = registry.start(config(steps=30, eval_every=1, sample_every=0))
     leash.step(1)
     leash.loose()
     loads = 0

@@ -12,7 +12,7 @@ from picogpt.errors import CheckpointError
 from tests.trainers.small import begin
 from trainers import loop
 from trainers.loop import new_state, train
-from trainers.state import load_state, newest_state, save_state
+from trainers.state import FILES, load_state, newest_state, save_state
 
 
 @pytest.fixture
@@ -38,9 +38,7 @@ def test_only_two_are_kept(saved) -> None:
     assert found["config"]["corpus"] == "tiny"
 
 
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"]
-)
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
 def test_damaged_newest(saved, name: str, how: str) -> None:
     path = saved / "training" / "step-5" / name
