@@ -5,9 +5,11 @@
     for snapshot in watch(run):
         print(snapshot["step"], snapshot["val_loss"])
 
-Where to read what: `presets.py` and `config.py` say what can be chosen, `corpus.py` makes ids of
-a text, `optim.py` and `loop.py` train (no threads, no files), `state.py` saves, `run.py` puts a
-run on a thread and `registry.py` lets one run at a time; `cli.py` is `python -m trainers`.
+Where to read what: `presets.py` and `config.py` say what can be chosen, `fit.py` what a machine
+allows, `corpus.py` makes ids of a text (`text_file.py` and `big_text.py` of one that is large),
+`init.py`, `optim.py` and `loop.py` train, `workers.py` on every core, `state.py` saves, `run.py`
+puts a run on a thread and `registry.py` lets one run at a time; `cli.py` is `python -m trainers`.
+README.md has the reasons.
 """
 
 from trainers.config import TrainConfig

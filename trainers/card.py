@@ -73,8 +73,8 @@ def model_card(config: TrainConfig, corpus: Corpus, report: StepMetrics | None) 
         f"| corpus SHA-256 | `{corpus.sha256}` |",
         f"| seed | {config.seed} |",
         *_figures(report, config),
-        f"| torch | {torch.__version__}, {torch.get_num_threads()} threads, "
-        f"{platform.machine()} |", "",
+        f"| torch | {torch.__version__}, {platform.machine()}, {config.dtype}, "
+        f"{config.workers or 1} part{'' if config.workers < 2 else 's'} of a batch at a time |", "",
         "It knows only its corpus, and makes things up. Do not rely on what it says.", "",
     ]  # fmt: skip
     return "\n".join(lines)
