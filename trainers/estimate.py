@@ -27,6 +27,8 @@ from trainers.workers import available_cores
 # So a fast matrix unit helps less than its rate says: steps reach 5 to 19 % of it in bfloat16, 44
 # to 83 % of the slower one in float32. On a GPU this has not been measured.
 STREAM, DROPOUT, LOGIT = 45, 50, 11
+LONG_ENOUGH = 120
+"""Rounds in which a processor at rest reaches its full rate; 12 found half of it at times."""
 CHAR_VOCAB = 100
 """Size of a typical character vocabulary; the true one is known only when the text is read."""
 
@@ -108,7 +110,7 @@ def tokens_at_once(config: TrainConfig) -> int:
 @functools.lru_cache(maxsize=8)
 def matmul_rate(device: str, bfloat16: bool) -> float:
     """What `time_matmul` finds on this device, measured once."""
-    return time_matmul(device, bfloat16)
+    return time_matmul(device, bfloat16, LONG_ENOUGH)
 
 
 @functools.lru_cache(maxsize=4)
@@ -116,7 +118,7 @@ def gelu_rate(device: str) -> float:
     """GELUs (of one number each, in float32) a second, measured once."""
     numbers = torch.randn(1024, 1024, device=device)
     work = functools.partial(F.gelu, numbers, approximate="tanh")
-    return numbers.numel() / _best_seconds(work, repeats=12)
+    return numbers.numel() / _best_seconds(work, repeats=24)
 
 
 def time_matmul(device: str, bfloat16: bool, repeats: int = 12) -> float:
