@@ -25,10 +25,9 @@ from trainers.config import TrainConfig
 from trainers.corpus import Corpus, training_batch, validation_blocks
 from trainers.init import begin
 from trainers.metrics import StepMetrics, bits_per_byte
-from trainers.muon import Each, one_by_one
 from trainers.optim import build_optimizers, fast_bfloat16, rate, set_rate
 from trainers.optimizer import Optimizer
-from trainers.workers import Workers, one_core
+from trainers.workers import Each, Workers, one_by_one
 
 REPORT_SECONDS = 0.25
 """About how often a report is made, so that a stop is noticed soon and reading losses is cheap."""
@@ -133,7 +132,7 @@ def train(state: TrainState, corpus: Corpus, config: TrainConfig) -> Iterator[St
     Raises:
         TrainingFailed: the loss became infinite or not a number.
     """
-    with one_core() if state.workers.parallel else nullcontext():
+    with state.workers.waiting():
         yield from _train(state, corpus, config)
 
 

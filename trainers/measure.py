@@ -5,7 +5,6 @@ Shapes: V size of the vocabulary, N ids of a text.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import importlib
@@ -27,7 +26,6 @@ from trainers.estimate import time_matmul, usual_vocab
 from trainers.loop import TrainState, new_state, one_step, uses_bfloat16
 from trainers.optimizer import Optimizer
 from trainers.presets import preset
-from trainers.workers import one_core
 
 DTYPES = ("float32", "bfloat16")
 RIVAL = "transformers"
@@ -92,7 +90,7 @@ def time_steps(
 
 
 def _step(state: TrainState, corpus: Corpus, config: TrainConfig, device: torch.device) -> None:
-    with one_core() if state.workers.parallel else contextlib.nullcontext():
+    with state.workers.waiting():
         one_step(state, corpus, config, device)
     state.step += 1
 

@@ -11,12 +11,13 @@ of operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from trainers.optimizer import Optimizer
+from trainers.workers import Each, one_by_one
 
 # X <- a X + b (X X^T) X + c (X X^T)^2 X, four times. Each row is the odd polynomial of degree five
 # that brings all singular values within its reach nearest to 1 (minimax, by Remez exchange); the
@@ -50,15 +51,6 @@ def orthogonalize(matrices: Tensor, dtype: torch.dtype) -> Tensor:
         gram = x @ x.mT  # (N, R, R)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x
-
-
-def one_by_one(work: Callable, items: Sequence) -> list:
-    """`work` done on every item."""
-    return [work(item) for item in items]
-
-
-Each = Callable[[Callable, Sequence], list]
-"""A function like `one_by_one`."""
 
 
 Piece = tuple[Tensor, Tensor, Tensor, float]

@@ -7,8 +7,9 @@ import torch
 from picogpt.model import GPT
 from trainers.adam import Adam
 from trainers.config import TrainConfig
-from trainers.muon import Each, Muon, one_by_one
+from trainers.muon import Muon
 from trainers.optimizer import Optimizer
+from trainers.workers import Each, one_by_one
 
 
 def build_optimizers(model: GPT, config: TrainConfig, each: Each = one_by_one) -> list[Optimizer]:

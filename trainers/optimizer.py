@@ -6,6 +6,7 @@ some 100 MB, for nothing that is needed here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from picogpt.errors import CheckpointError
 
 
-class Optimizer:
+class Optimizer(ABC):
     """Parameters that are moved against their gradients.
 
     Args:
@@ -33,8 +34,9 @@ class Optimizer:
         self.steps += 1
         self._update([p.grad for p in self.params])
 
+    @abstractmethod
     def _update(self, grads: list[Tensor]) -> None:
-        raise NotImplementedError
+        """Move the parameters; `self.steps` already counts this step."""
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -22,8 +23,15 @@ import torch
 from picogpt.model import GPT
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+Each = Callable[[Callable[[Item], Result], Sequence[Item]], list[Result]]
+"""A function like `one_by_one`, which may do several at the same time."""
 
 _SETTING = threading.Lock()
+
+
+def one_by_one(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`work` done on every item."""
+    return [work(item) for item in items]
 
 
 class Workers:
@@ -47,10 +55,14 @@ class Workers:
         """Whether there are threads."""
         return self._pool is not None
 
+    def waiting(self) -> AbstractContextManager[None]:
+        """What the calling thread computes inside leaves the other cores to the threads."""
+        return one_core() if self.parallel else contextlib.nullcontext()
+
     def each(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """`work` done on every item, at the same time where there are threads."""
         if self._pool is None:
-            return [work(item) for item in items]
+            return one_by_one(work, items)
         return list(self._pool.map(work, items))
 
     def add_gradients(self) -> None:
